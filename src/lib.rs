@@ -18,6 +18,7 @@ pub mod http;
 pub mod ids;
 pub mod job;
 pub mod journal;
+pub mod json;
 pub mod money;
 pub mod payments;
 pub mod random;

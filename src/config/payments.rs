@@ -4,7 +4,7 @@
 //! charged.
 
 use super::read::{ConfigReader, invalid};
-use super::{ConfigError, ID_FORM, milliseconds, seconds};
+use super::{ConfigError, ID_FORM};
 use crate::engine::payable::AmountRule;
 use crate::engine::settings::CardRetries;
 use crate::ids::GatewayCode;
@@ -97,18 +97,18 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<PaymentsConfig, Conf
     };
     Ok(PaymentsConfig {
         gateway,
-        attempt_timeout: milliseconds(reader, "payments.attempt_timeout_ms")?,
+        attempt_timeout: reader.milliseconds("payments.attempt_timeout_ms")?,
         retries_max: reader.small("payments.retries_max")?,
         backoff_first_ms: reader.integer("payments.backoff_first_ms")?,
         backoff_max_ms: reader.integer("payments.backoff_max_ms")?,
         unknown_after_ms: reader.integer("payments.unknown_after_ms")?,
         resume_parallel_max: reader.size("payments.resume_parallel_max")?,
-        answer_within: milliseconds(reader, "payments.answer_within_ms")?,
+        answer_within: reader.milliseconds("payments.answer_within_ms")?,
         in_flight_max: reader.size("payments.in_flight_max")?,
-        give_up_after: seconds(reader, "payments.give_up_after_s")?,
-        void_deadline: seconds(reader, "payments.void_deadline_s")?,
-        pending_after: seconds(reader, "payments.pending_after_s")?,
-        sweep_every: milliseconds(reader, "payments.sweep_every_ms")?,
+        give_up_after: reader.seconds("payments.give_up_after_s")?,
+        void_deadline: reader.seconds("payments.void_deadline_s")?,
+        pending_after: reader.seconds("payments.pending_after_s")?,
+        sweep_every: reader.milliseconds("payments.sweep_every_ms")?,
         breaker: BreakerSettings {
             failures: reader.small("payments.circuit.failures")?,
             open_ms: reader.integer("payments.circuit.open_ms")?,
@@ -155,7 +155,7 @@ fn stripe(reader: &mut ConfigReader<'_>) -> Result<Option<StripeSettings>, Confi
         ApiBase::parse(&reader.text(base)?).map_err(|error| invalid(base, error.to_string()))?;
     let requests_per_s = reader.small("payments.stripe.requests_per_s")?;
     let connections_max = reader.size("payments.stripe.connections_max")?;
-    let connect_timeout = milliseconds(reader, "payments.stripe.connect_timeout_ms")?;
+    let connect_timeout = reader.milliseconds("payments.stripe.connect_timeout_ms")?;
     let body_bytes_max = reader.size("payments.stripe.body_bytes_max")?;
     Ok(secret_key.map(|secret_key| StripeSettings {
         secret_key,

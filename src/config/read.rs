@@ -14,6 +14,7 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use toml::{Table, Value};
 
 /// The secrets of the demo.
@@ -321,6 +322,14 @@ impl<'a> ConfigReader<'a> {
         };
         self.show(path, Json::from(HIDDEN));
         self.resolved(path, value, chars_min).map(Some)
+    }
+
+    pub(super) fn seconds(&mut self, path: &'static str) -> Result<Duration, ConfigError> {
+        self.integer(path).map(Duration::from_secs)
+    }
+
+    pub(super) fn milliseconds(&mut self, path: &'static str) -> Result<Duration, ConfigError> {
+        self.integer(path).map(Duration::from_millis)
     }
 
     /// Records the shown value of `path`.

@@ -270,3 +270,41 @@ fn refuse_unknown_value(path: &mut String, value: &Value) -> Result<(), ConfigEr
         _ => Ok(()),
     }
 }
+
+/// Fills what a demo needs and the table does not have.
+pub(super) fn fill_for_demo(table: &mut Table) {
+    const DEMO: &str = r#"
+        [[auth.keys]]
+        name = "demo-shop"
+        role = "shop"
+        key = "demo-shop-key"
+        [[auth.keys]]
+        name = "demo-admin"
+        role = "admin"
+        key = "demo-admin-key"
+        [payments]
+        gateway = "sandbox"
+        [risk]
+        default_rules = false
+        [[receipts.hmac_keys]]
+        id = "demo-r1"
+        key = "demo-receipt-key-that-everybody-knows"
+        [[webhooks.secrets]]
+        id = "demo-w1"
+        key = "demo-webhook-secret-that-everybody-knows"
+        [[receipts.ed25519_keys]]
+        id = "demo-e1"
+        key = "64656d6f2d7365656420746861742065766572796f6e65206b6e6f7773212121"
+    "#;
+    let demo: Table = DEMO.parse().expect("the demo's settings are TOML");
+    for (section, values) in demo {
+        let kept = table
+            .entry(section)
+            .or_insert_with(|| Value::Table(Table::new()));
+        if let (Value::Table(kept), Value::Table(values)) = (kept, values) {
+            for (name, value) in values {
+                kept.entry(name).or_insert(value);
+            }
+        }
+    }
+}

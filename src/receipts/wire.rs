@@ -7,12 +7,12 @@
 //! Deliberately absent: whether it is genuine (`seal`).
 
 use crate::ids::{ProductId, PurchaseId, ReceiptKeyId, UserId};
+use crate::json::Object;
 use crate::money::{Amount, Currency};
 use crate::receipts::{Receipt, Signed};
 use crate::time::UnixMs;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
-use std::io::Write;
 
 /// The most bytes that are read as a receipt.
 pub const RECEIPT_BYTES_MAX: usize = 4_096;
@@ -80,37 +80,25 @@ impl Receipt {
     /// Appends the receipt as one JSON object, without white space. Nothing in it needs escaping:
     /// ids are of `[A-Za-z0-9_.:-]`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        const INFALLIBLE: &str = "writing into memory does not fail";
         out.reserve(768);
-        write!(
-            out,
-            "{{\"receipt_id\":\"{}\",\"purchase_id\":\"{}\",\"user_id\":\"{}\",\
-             \"product_id\":\"{}\",\"quantity\":{},\"amount\":{{\"value\":{},\"currency\":\"{}\"}},\
-             \"captured_at\":\"{}\",\"integrity_hash\":\"",
-            self.receipt.receipt(),
-            self.purchase,
-            self.user,
-            self.product,
-            self.quantity,
-            self.amount.get(),
-            self.currency,
-            self.captured_at,
-        )
-        .expect(INFALLIBLE);
-        push_hex(out, &self.integrity_hash);
-        out.extend_from_slice(b"\",\"key_id\":\"");
-        out.extend_from_slice(self.key_id.as_str().as_bytes());
-        out.extend_from_slice(b"\",\"hmac\":\"");
-        push_hex(out, &self.hmac);
-        if let Some(Signed { key_id, signature }) = &self.ed25519 {
-            out.extend_from_slice(b"\",\"ed25519\":{\"key_id\":\"");
-            out.extend_from_slice(key_id.as_str().as_bytes());
-            out.extend_from_slice(b"\",\"signature\":\"");
-            push_hex(out, signature);
-            out.extend_from_slice(b"\"}}");
-        } else {
-            out.extend_from_slice(b"\"}");
-        }
+        Object::write(out, |object| {
+            object
+                .id("receipt_id", self.receipt.receipt())
+                .id("purchase_id", self.purchase)
+                .id("user_id", &self.user)
+                .id("product_id", &self.product)
+                .put("quantity", &self.quantity)
+                .money("amount", self.amount.get(), self.currency)
+                .id("captured_at", self.captured_at)
+                .hex("integrity_hash", &self.integrity_hash)
+                .id("key_id", &self.key_id)
+                .hex("hmac", &self.hmac);
+            if let Some(Signed { key_id, signature }) = &self.ed25519 {
+                object.object("ed25519", |seal| {
+                    seal.id("key_id", key_id).hex("signature", signature);
+                });
+            }
+        });
     }
 
     /// Reads a receipt from at most [`RECEIPT_BYTES_MAX`] bytes of JSON.
@@ -149,12 +137,6 @@ fn parse_signed(wire: &WireSigned<'_>) -> Result<Signed, MalformedReceipt> {
         key_id: ReceiptKeyId::parse(&wire.key_id.0).ok_or(field("ed25519.key_id"))?,
         signature: parse_hex(&wire.signature.0).ok_or(field("ed25519.signature"))?,
     })
-}
-
-fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    let start = out.len();
-    out.resize(start + 2 * bytes.len(), 0);
-    hex::encode_to_slice(bytes, &mut out[start..]).expect("a byte is two hexadecimal digits");
 }
 
 fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {

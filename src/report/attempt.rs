@@ -1,6 +1,5 @@
 //! Owns the JSON of attempts and payments, which are most events of a drop and are written directly.
 
-use super::json::Object;
 use super::risk::{put_appraisal, put_hits};
 use super::{put_origin, put_sum};
 use crate::engine::event::{
@@ -11,6 +10,7 @@ use crate::engine::event::{
 use crate::engine::metadata::Metadata;
 use crate::engine::rejection::{Fact, RefusalFacts};
 use crate::ids::CardToken;
+use crate::json::Object;
 use serde_json::{Value, json};
 
 pub(super) fn hold(object: &mut Object<'_>, placed: &HoldPlaced) {

@@ -10,7 +10,6 @@ mod attempt;
 mod audited;
 pub mod feed;
 mod imported;
-mod json;
 pub mod jsonl;
 pub mod kafka;
 pub mod postgres;
@@ -20,14 +19,13 @@ pub mod types;
 
 pub use aftermath::clawback;
 
-use self::json::Object;
-
 use crate::engine::event::{
     Active, AdminAct, ClockCorrected, Discount, Event, HistoryAccepted, IdempotencyKey, LimitsSet,
     Origin, ProductSet, PromotionSet,
 };
 use crate::ids::{ProductId, Segment};
 use crate::journal::AuditEntry;
+use crate::json::Object;
 use crate::money::Currency;
 use crate::time::UnixMs;
 use serde_json::{Map, Value, json};
@@ -213,8 +211,8 @@ fn put_origin(object: &mut Object<'_>, origin: &Origin) {
 
 fn put_key(object: &mut Object<'_>, key: &IdempotencyKey) {
     object
-        .hex("scope", &key.scope)
-        .hex("fingerprint", &key.fingerprint);
+        .hex("scope", &key.scope.0)
+        .hex("fingerprint", &key.fingerprint.0);
 }
 
 fn put_sum(object: &mut Object<'_>, name: &str, minor_units: i64, currency: Currency) {

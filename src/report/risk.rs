@@ -1,6 +1,5 @@
 //! Owns the JSON of risk: matched rules, changes of rules, facts about buyers.
 
-use super::json::Object;
 use super::{by, instant, merged};
 use crate::engine::counter::Counter;
 use crate::engine::event::{
@@ -8,6 +7,7 @@ use crate::engine::event::{
 };
 use crate::engine::features::FEATURES_VERSION;
 use crate::engine::score::Appraisal;
+use crate::json::Object;
 use serde_json::{Value, json};
 
 /// Writes the rules that an attempt matched.
@@ -31,7 +31,7 @@ pub(super) fn put_appraisal(object: &mut Object<'_>, appraisal: &Appraisal) {
     match &scored.score {
         Some(score) => object.object("score", |object| {
             object.put("value", &score.score.get());
-            object.hex("model", &score.model);
+            object.hex("model", &score.model.0);
         }),
         None => object.put("score", &()),
     };

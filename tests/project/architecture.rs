@@ -10,6 +10,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("money", &[]),
     ("ids", &[]),
+    ("json", &["ids", "money"]),
     ("causes", &[]),
     ("job", &[]),
     ("random", &[]),
@@ -23,8 +24,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "report",
         &[
-            "causes", "engine", "files", "ids", "job", "journal", "money", "receipts", "time",
-            "trust",
+            "causes", "engine", "files", "ids", "job", "journal", "json", "money", "receipts",
+            "time", "trust",
         ],
     ),
     (
@@ -38,7 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "replay",
         &["engine", "ids", "journal", "money", "risk", "time"],
     ),
-    ("receipts", &["engine", "ids", "money", "time"]),
+    ("receipts", &["engine", "ids", "json", "money", "time"]),
     (
         "payments",
         &[
@@ -72,6 +73,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "files",
             "ids",
             "journal",
+            "json",
             "money",
             "payments",
             "random",

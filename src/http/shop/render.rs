@@ -2,9 +2,10 @@
 //!
 //! Invariant: the same view gives the same bytes, so a replayed response is the same.
 
+use crate::engine::event::Quote;
 use crate::engine::metadata::Metadata;
 use crate::engine::view::{HoldView, PaymentBegun, PurchaseView};
-use crate::http::wire::json;
+use crate::json;
 use crate::receipts::{Receipt, UnknownKey};
 
 /// The JSON of a hold that is read: with its purchase's id once a payment has started.
@@ -31,11 +32,21 @@ pub fn hold(view: &HoldView) -> Vec<u8> {
     json::raw(&mut out, ",\"status\":");
     json::id(&mut out, view.state.as_str());
     json::raw(&mut out, ",");
-    json::quote(&mut out, &view.quote);
+    quote(&mut out, &view.quote);
     json::raw(&mut out, ",\"expires_at\":");
     json::shown(&mut out, view.expires_at);
     json::raw(&mut out, "}");
     out
+}
+
+/// `"unit_price":…,"discount":…,"amount":…`.
+fn quote(out: &mut Vec<u8>, quote: &Quote) {
+    json::raw(out, "\"unit_price\":");
+    json::money(out, quote.unit_price.get(), quote.currency);
+    json::raw(out, ",\"discount\":");
+    json::money(out, quote.discount.get(), quote.currency);
+    json::raw(out, ",\"amount\":");
+    json::money(out, quote.amount.get(), quote.currency);
 }
 
 pub fn purchase(
@@ -55,7 +66,7 @@ pub fn purchase(
     json::raw(&mut out, ",\"currency\":");
     json::id(&mut out, view.quote.currency.as_str());
     json::raw(&mut out, ",");
-    json::quote(&mut out, &view.quote);
+    quote(&mut out, &view.quote);
     json::raw(&mut out, ",\"refunded_amount\":");
     json::money(&mut out, view.refunded.get(), view.quote.currency);
     json::raw(&mut out, ",\"charged_back_amount\":");

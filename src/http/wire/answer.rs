@@ -2,8 +2,8 @@
 //! response.
 //! Deliberately absent: the content of bodies.
 
-use super::json;
 use crate::ids::RequestId;
+use crate::json;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};

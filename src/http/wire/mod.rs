@@ -1,4 +1,4 @@
-//! The parts of requests and responses: bodies, JSON, fields, problem details, keys, entity tags,
+//! The parts of requests and responses: bodies, fields, problem details, keys, entity tags,
 //! paging. It knows no connections and no routes, and uses nothing else of `http`.
 
 pub mod answer;
@@ -7,7 +7,6 @@ pub mod detail;
 pub mod fields;
 pub mod framing;
 pub mod idempotency;
-pub mod json;
 pub mod paging;
 pub mod percent;
 pub mod preconditions;

@@ -8,11 +8,11 @@
 
 use super::answer::{Answer, ContentKind};
 use super::detail;
-use super::json;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{Fact, QuotaScope, RefusalFacts};
 use crate::engine::view::DeclineView;
 use crate::ids::{GatewayCode, RequestId};
+use crate::json;
 use crate::money::Currency;
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::StatusCode;

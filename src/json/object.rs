@@ -1,22 +1,21 @@
-//! Owns writing JSON objects field by field, directly into bytes.
+//! Owns writing a JSON object field by field, directly into bytes.
 //!
 //! Invariant: fields are written in the order of the calls; the caller writes each name once.
-//! Written by hand, because building a tree of values costs more than everything else that is done
-//! with an event.
 
-use crate::ids::Digest16;
+use super::value;
+use crate::money::Currency;
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 
 /// An object that is being written.
-pub(super) struct Object<'b> {
+pub struct Object<'b> {
     into: &'b mut Vec<u8>,
     separator: u8,
 }
 
 impl<'b> Object<'b> {
     /// Appends an object to `into`, with the fields that `fill` writes.
-    pub(super) fn write(into: &'b mut Vec<u8>, fill: impl FnOnce(&mut Self)) {
+    pub fn write(into: &'b mut Vec<u8>, fill: impl FnOnce(&mut Self)) {
         let mut object = Self {
             into,
             separator: b'{',
@@ -29,7 +28,7 @@ impl<'b> Object<'b> {
     }
 
     /// A field with a serializable value.
-    pub(super) fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
+    pub fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
         self.name(name);
         serde_json::to_writer(&mut *self.into, value)
             .expect("bytes in memory are always written, and no value here has keys but texts");
@@ -37,28 +36,40 @@ impl<'b> Object<'b> {
     }
 
     /// A field with the `Display` text of `value`.
-    pub(super) fn text(&mut self, name: &str, value: impl Display) -> &mut Self {
+    pub fn text(&mut self, name: &str, value: impl Display) -> &mut Self {
         self.put(name, &JsonText(value))
     }
 
     /// The same, or `null` if there is no value.
-    pub(super) fn text_or_null(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
+    pub fn text_or_null(&mut self, name: &str, value: Option<impl Display>) -> &mut Self {
         self.put(name, &value.map(JsonText))
     }
 
-    /// A field with a digest, in hexadecimal.
-    pub(super) fn hex(&mut self, name: &str, value: &Digest16) -> &mut Self {
-        let mut digits = [0; 32];
-        hex::encode_to_slice(value.0, &mut digits).expect("16 bytes have 32 hexadecimal digits");
+    /// A field with the `Display` text of `value`, which needs no escape: an id, an instant.
+    pub fn id(&mut self, name: &str, value: impl Display) -> &mut Self {
+        self.name(name);
+        value::shown(self.into, value);
+        self
+    }
+
+    /// A field with an amount of money.
+    pub fn money(&mut self, name: &str, minor_units: i64, currency: Currency) -> &mut Self {
+        self.name(name);
+        value::money(self.into, minor_units, currency);
+        self
+    }
+
+    /// A field with bytes, in hexadecimal.
+    pub fn hex(&mut self, name: &str, bytes: &[u8]) -> &mut Self {
         self.name(name);
         self.into.push(b'"');
-        self.into.extend_from_slice(&digits);
+        value::hex(self.into, bytes);
         self.into.push(b'"');
         self
     }
 
     /// A field with an object as its value.
-    pub(super) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
+    pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         self.name(name);
         Object::write(self.into, fill);
         self
@@ -95,14 +106,14 @@ mod tests {
         let mut bytes = b">".to_vec();
         Object::write(&mut bytes, |object| {
             object.text("z", "a \"b\"\n").put("a", &1);
-            object.hex("h", &Digest16([0x0f; 16]));
+            object.id("i", "a:1").hex("h", &[0x0f; 16]);
             object.object("none", |_| {});
             object.object("some", |some| {
                 some.text_or_null("x", None::<&str>)
                     .put("y", &json!([1, null]));
             });
         });
-        let text = r#">{"z":"a \"b\"\n","a":1,"h":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","none":{},"some":{"x":null,"y":[1,null]}}"#;
+        let text = r#">{"z":"a \"b\"\n","a":1,"i":"a:1","h":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","none":{},"some":{"x":null,"y":[1,null]}}"#;
         assert_eq!(String::from_utf8(bytes.clone()).unwrap(), text);
         let value: Value = serde_json::from_slice(&bytes[1..]).unwrap();
         assert_eq!(value["z"], "a \"b\"\n");

@@ -1,31 +1,29 @@
-//! Owns writing the JSON of frequent responses by hand into one buffer: numbers, ids, times and
-//! money.
+//! Owns writing single JSON values: numbers, ids, texts and money.
 //!
-//! Invariant: [`id`] only takes text that needs no escape (the alphabet of ids, words of this
-//! program); free text goes through [`text`]. Deliberately absent: the shape of responses.
+//! Invariant: [`id`] and [`shown`] are only given text that needs no escape (the alphabet of ids,
+//! words of this program, instants); free text goes through [`text`].
 
-use crate::engine::event::Quote;
 use crate::ids::{PurchaseId, RequestId};
 use crate::money::Currency;
-use crate::time::UnixMs;
+use std::fmt::Display;
 use std::io::Write as _;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// `req_` and 16 hexadecimal digits.
+/// `req_` and 16 hexadecimal digits, without quotes.
 pub fn request_id(out: &mut Vec<u8>, request: RequestId) {
     out.extend_from_slice(b"req_");
-    hex(out, request.0);
+    hex(out, &request.0.to_be_bytes());
 }
 
-/// A purchase's hexadecimal digits.
+/// A purchase's hexadecimal digits, without quotes: what follows `h_`, `p_` or `r_`.
 pub fn digits(out: &mut Vec<u8>, purchase: PurchaseId) {
     out.extend_from_slice(&purchase.digits());
 }
 
-/// 16 hexadecimal digits.
-pub fn hex(out: &mut Vec<u8>, number: u64) {
-    for byte in number.to_be_bytes() {
+/// Two hexadecimal digits for each byte, without quotes.
+pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
         out.push(HEX[usize::from(byte >> 4)]);
         out.push(HEX[usize::from(byte & 15)]);
     }
@@ -57,21 +55,13 @@ pub fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// A displayed value that needs no escape, in quotes.
-pub fn shown(out: &mut Vec<u8>, value: impl std::fmt::Display) {
+pub fn shown(out: &mut Vec<u8>, value: impl Display) {
     write!(out, "\"{value}\"").expect("writing into memory cannot fail");
 }
 
 /// A whole number.
 pub fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// A time, in quotes, or null.
-pub fn time_or_null(out: &mut Vec<u8>, at: Option<UnixMs>) {
-    match at {
-        Some(at) => shown(out, at),
-        None => out.extend_from_slice(b"null"),
-    }
 }
 
 /// `{"value":1999,"currency":"USD"}`.
@@ -81,14 +71,4 @@ pub fn money(out: &mut Vec<u8>, minor_units: i64, currency: Currency) {
     out.extend_from_slice(b",\"currency\":");
     id(out, currency.as_str());
     out.push(b'}');
-}
-
-/// `"unit_price":…,"discount":…,"amount":…`.
-pub fn quote(out: &mut Vec<u8>, quote: &Quote) {
-    out.extend_from_slice(b"\"unit_price\":");
-    money(out, quote.unit_price.get(), quote.currency);
-    out.extend_from_slice(b",\"discount\":");
-    money(out, quote.discount.get(), quote.currency);
-    out.extend_from_slice(b",\"amount\":");
-    money(out, quote.amount.get(), quote.currency);
 }

@@ -1,0 +1,280 @@
+//! Owns the keys of what a payment needs: the gateway, reviews, receipts, webhooks and the comparison with the gateway.
+
+use super::{DAY_S, GIB, MIB, Setting, ValueKind, amounts, number, other, text};
+
+/// The gateway, reviews, receipts, webhooks, reconciliation.
+pub(super) const PAYMENTS: &[Setting] = &[
+    text(
+        "payments.gateway",
+        "",
+        "`sandbox` (a gateway in this process that charges nobody) or `stripe`.",
+    ),
+    number(
+        "payments.attempt_timeout_ms",
+        "8000",
+        (1, 600_000),
+        "Timeout of one call to the gateway. After it the outcome is unknown and is looked up.",
+    ),
+    number(
+        "payments.retries_max",
+        "4",
+        (0, 100),
+        "Maximum number of retries after a call that failed temporarily.",
+    ),
+    number(
+        "payments.answer_within_ms",
+        "5000",
+        (1, 600_000),
+        "A buy whose payment takes longer gets 202, and the payment continues in the background.",
+    ),
+    number(
+        "payments.backoff_first_ms",
+        "100",
+        (1, 60_000),
+        "Wait before the first retry. It doubles with each retry.",
+    ),
+    number(
+        "payments.backoff_max_ms",
+        "30000",
+        (1, 3_600_000),
+        "Maximum wait between two retries.",
+    ),
+    number(
+        "payments.unknown_after_ms",
+        "10000",
+        (1, 600_000),
+        "Time after which a payment without an outcome leaves the request and is retried in the background.",
+    ),
+    number(
+        "payments.resume_parallel_max",
+        "64",
+        (1, 100_000),
+        "Maximum number of payments in flight that are retried in the background.",
+    ),
+    number(
+        "payments.in_flight_max",
+        "4096",
+        (1, 1_000_000),
+        "Maximum number of payments in flight. Beyond it, buys get 503.",
+    ),
+    number(
+        "payments.give_up_after_s",
+        "900",
+        // Below the gateways' own limits for a late authorization.
+        (1, 72_000),
+        "How long after its start a payment may still be authorized. If the gateway has not answered by then, the payment ends as `gateway_unavailable`, as soon as no late authorization is possible.",
+    ),
+    number(
+        "payments.tries_per_hold_max",
+        "5",
+        (1, 50),
+        "Number of declined payments that end a hold. Until then the hold stays open until it expires.",
+    ),
+    number(
+        "payments.void_deadline_s",
+        "86400",
+        (1, 30 * DAY_S),
+        "How long a void may take before the purchase becomes `stuck` and needs an operator. Retries continue.",
+    ),
+    number(
+        "payments.pending_after_s",
+        "60",
+        (1, DAY_S),
+        "How long a payment may stay in a transient state with no task driving it, before the sweeper resumes it.",
+    ),
+    number(
+        "payments.sweep_every_ms",
+        "10000",
+        (10, 3_600_000),
+        "Time between two runs of the sweeper over all open payments.",
+    ),
+    number(
+        "payments.circuit.failures",
+        "20",
+        (0, 1_000_000),
+        "Number of consecutive failed gateway calls that opens the circuit. 0: the circuit never opens.",
+    ),
+    number(
+        "payments.circuit.open_ms",
+        "5000",
+        (1, 3_600_000),
+        "How long an open circuit sends no calls. Buys get 503 `gateway_unavailable` meanwhile; then one call tests the gateway.",
+    ),
+    other(
+        "payments.scheme.never_retry_codes",
+        "[\"invalid_account\", \"lost_card\", \"new_account_information_available\", \"pickup_card\", \"restricted_card\", \"revocation_of_all_authorizations\", \"revocation_of_authorization\", \"stolen_card\", \"stop_payment_order\"]",
+        ValueKind::Texts,
+        "Decline codes after which the card network forbids another try.",
+    ),
+    other(
+        "payments.scheme.limited_codes",
+        "[\"call_issuer\", \"card_declined\", \"card_velocity_exceeded\", \"do_not_honor\", \"generic_decline\", \"insufficient_funds\", \"no_action_taken\", \"not_permitted\", \"transaction_not_allowed\", \"try_again_later\"]",
+        ValueKind::Texts,
+        "Decline codes after which a card may be tried again a limited number of times.",
+    ),
+    number(
+        "payments.scheme.limited_max",
+        "15",
+        (1, 32),
+        "Number of such declines of one buyer's card within the window after which the card is refused.",
+    ),
+    number(
+        "payments.scheme.window_s",
+        "2592000",
+        (1, 365 * DAY_S),
+        "Length of that window. A card with a code of `never_retry_codes` stays refused for the same time.",
+    ),
+    other(
+        "payments.stripe.secret_key",
+        "",
+        ValueKind::Secret,
+        "The account's secret key, `sk_…`, or a restricted key, `rk_…`. Required with `stripe`.",
+    ),
+    text(
+        "payments.stripe.api_base",
+        "\"https://api.stripe.com\"",
+        "Scheme, host and port of Stripe's API. Plain http is allowed to loopback addresses only.",
+    ),
+    number(
+        "payments.stripe.requests_per_s",
+        "80",
+        (0, 100_000),
+        "Maximum requests to Stripe per second. Further ones wait; captures, voids and look-ups go before authorizations. Stripe allows 100 in live mode and 25 in test mode. 0: no limit.",
+    ),
+    number(
+        "payments.stripe.connections_max",
+        "256",
+        (1, 100_000),
+        "Maximum number of requests to Stripe in flight, each on its own connection. Further ones wait up to `connect_timeout_ms`.",
+    ),
+    number(
+        "payments.stripe.connect_timeout_ms",
+        "3000",
+        (1, 600_000),
+        "Timeout of a connection to Stripe. A call that has sent nothing by then is retried.",
+    ),
+    number(
+        "payments.stripe.body_bytes_max",
+        "4194304",
+        (MIB, GIB),
+        "Maximum size of a response from Stripe. A larger one counts as not received. It must hold a page of 100 payments.",
+    ),
+    amounts(
+        "review.amount_over",
+        "A purchase above this amount is authorized and then waits for a person's decision, per currency in minor units.",
+    ),
+    text(
+        "review.on_deadline",
+        "\"reject\"",
+        "Decision when nobody has decided in time: `reject` or `approve`.",
+    ),
+    number(
+        "review.capture_margin_s",
+        "3600",
+        (0, 7 * DAY_S),
+        "A review ends at the latest this long before the gateway's authorization lapses.",
+    ),
+    number(
+        "payments.review_deadline_s",
+        "86400",
+        (1, 30 * DAY_S),
+        "How long a person has to decide about a purchase under review.",
+    ),
+    text(
+        "receipts.hmac_keys[].id",
+        "",
+        "Name of the key, written on receipts. The first key seals; all keys verify.",
+    ),
+    other(
+        "receipts.hmac_keys[].key",
+        "",
+        ValueKind::Secret,
+        "The secret: at least 32 bytes, not used for anything else.",
+    ),
+    number(
+        "webhooks.tolerance_s",
+        "300",
+        (1, 3_600),
+        "Maximum difference between a webhook's timestamp and now, in either direction. Nonces are kept for twice that plus one second.",
+    ),
+    number(
+        "webhooks.event_retention_s",
+        "604800",
+        (1, 365 * DAY_S),
+        "How long the ids of webhook events are kept, at least as long as nonces.",
+    ),
+    number(
+        "webhooks.nonces_max",
+        "100000",
+        (1, 100_000_000),
+        "Maximum number of nonces kept. Beyond it, webhooks get 503.",
+    ),
+    number(
+        "webhooks.events_max",
+        "1000000",
+        (1, 100_000_000),
+        "Maximum number of event ids kept. Beyond it, webhooks get 503.",
+    ),
+    number(
+        "webhooks.body_bytes_max",
+        "524288",
+        (16_384, 16_777_216),
+        "Maximum size of a webhook's body. Larger ones get 413. A dispute includes its evidence.",
+    ),
+    text(
+        "webhooks.secrets[].id",
+        "",
+        "Name of the secret. List the newest first, at most 16. SIGHUP reads the list again.",
+    ),
+    text(
+        "webhooks.secrets[].format",
+        "",
+        "`holdfast` (the default), `standard` or `stripe`. Required for a secret that begins with `whsec_`, because both Stripe and Standard Webhooks use that prefix.",
+    ),
+    other(
+        "webhooks.secrets[].key",
+        "",
+        ValueKind::Secret,
+        "The secret: at least 24 bytes; `whsec_BASE64` for Standard Webhooks, unchanged for the others.",
+    ),
+    text(
+        "receipts.ed25519_keys[].id",
+        "",
+        "Name of the key, written on receipts and in the key set. The first key signs; all keys verify. No key: receipts are not signed.",
+    ),
+    other(
+        "receipts.ed25519_keys[].key",
+        "",
+        ValueKind::Secret,
+        "The secret: the PEM of `openssl genpkey -algorithm ed25519`, or a 32-byte seed in hexadecimal or base64.",
+    ),
+    text(
+        "receipts.ed25519_keys[].public",
+        "",
+        "In place of `key`, for a key that only verifies (a retired key, or another region's): the public half as PEM, or as 32 bytes in hexadecimal, base64 or base64url.",
+    ),
+    number(
+        "reconcile.every_s",
+        "3600",
+        (0, 30 * DAY_S),
+        "Time between two comparisons of the gateway's charges with holdfast's purchases. 0: on request only.",
+    ),
+    number(
+        "reconcile.window_s",
+        "1209600",
+        (0, 365 * DAY_S),
+        "Maximum age of the payments that are compared; choose it longer than authorizations last. 0: all. `full=true` and `holdfast reconcile` compare all as well.",
+    ),
+    number(
+        "reconcile.pause_ms",
+        "100",
+        (0, 60_000),
+        "Pause between two pages of the gateway's list, so that the comparison does not slow purchases.",
+    ),
+    number(
+        "reconcile.differences_max",
+        "1000",
+        (1, 100_000),
+        "Maximum number of differences in one report. A comparison that finds more ends early and says so.",
+    ),
+];

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod circles;
+mod clients;
 mod openapi;
 mod readme;
 mod shape;

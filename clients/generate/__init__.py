@@ -1,0 +1,1 @@
+"""Types of the clients, generated from docs/openapi.yaml. Run as `python -m generate`."""

@@ -1,0 +1,1 @@
+"""Runs the cases of clients/cases.json against every client."""

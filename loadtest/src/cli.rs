@@ -180,7 +180,8 @@ pub(crate) struct CompareArgs {
     /// Generating threads of a closed loop; an open loop has one
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) threads: u8,
-    /// Contenders to leave out: ceiling, bare, redis, postgres, fdatasync, hold, buy, sold-out
+    /// Contenders to leave out: ceiling, bare, redis, postgres, fdatasync, hold, buy, buy-unsigned,
+    /// sold-out
     #[arg(long, value_delimiter = ',')]
     pub(crate) skip: Vec<String>,
     /// The holdfast binary; without it only limits and peers are measured

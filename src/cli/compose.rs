@@ -240,7 +240,8 @@ pub(super) fn sealer(config: &Config) -> Result<Sealer, KeysUnusable> {
     });
     let sealer = Sealer::new(keys.collect::<Result<_, _>>()?)?;
     let signing = config.signing_keys.iter().map(signing_key);
-    Ok(sealer.with_signatures(signing.collect::<Result<_, _>>()?)?)
+    let sealer = sealer.with_signatures(signing.collect::<Result<_, _>>()?)?;
+    Ok(sealer.signing_when(config.sign_when))
 }
 
 fn signing_key(key: &SigningKey) -> Result<Ed25519Key, KeysUnusable> {

@@ -13,7 +13,7 @@ use super::{ConfigCheck, Serve};
 use crate::config::{Config, Demo, Environment, GatewayKind, Role, Sources};
 use crate::http::server::tls::{self, Certified};
 use crate::payments::stripe::Stripe;
-use crate::receipts::Sealer;
+use crate::receipts::{Sealer, SignWhen};
 use crate::telemetry::logging::Filter;
 use std::process::ExitCode;
 
@@ -122,7 +122,7 @@ fn summary(prepared: &Prepared) -> String {
         "the configuration is valid\n\
          listen:   {}, {}\n\
          keys:     {} shop, {} admin, {} auditor, {} metrics\n\
-         secrets:  {} of webhooks, {} seal and {} sign or verify receipts\n\
+         secrets:  {} of webhooks, {} seal and {} sign or verify receipts{}\n\
          gateway:  {}\n\
          rules:    {rules}\n\
          model:    {}\n\
@@ -141,6 +141,10 @@ fn summary(prepared: &Prepared) -> String {
         config.webhooks.secrets.len(),
         config.receipt_keys.len(),
         config.signing_keys.len(),
+        match config.sign_when {
+            SignWhen::AtCapture => "",
+            SignWhen::WhenRead => ", which are signed when they are read",
+        },
         if prepared.stripe.is_some() {
             "stripe"
         } else {

@@ -41,6 +41,7 @@ pub use webhooks::{WebhookSecret, WebhooksConfig};
 
 use crate::backup::BackupSettings;
 use crate::money::Currency;
+use crate::receipts::SignWhen;
 use crate::webhooks::WebhookKey;
 use read::{ConfigReader, SecretDigests, invalid};
 use std::collections::BTreeSet;
@@ -72,6 +73,8 @@ pub struct Config {
     pub webhooks: WebhooksConfig,
     /// Keys that sign receipts: the first one signs, all verify; may be empty.
     pub signing_keys: Vec<SigningKey>,
+    /// When receipts are signed.
+    pub sign_when: SignWhen,
     /// The comparison with the gateway.
     pub reconcile: ReconcileConfig,
     /// Refused administrative acts logged per second for each key name.
@@ -127,6 +130,7 @@ impl Config {
             receipt_keys: receipts::sealing(&mut reader)?,
             webhooks: webhooks::read(&mut reader)?,
             signing_keys: receipts::signing(&mut reader)?,
+            sign_when: receipts::sign_when(&mut reader)?,
             reconcile: reconcile::read(&mut reader)?,
             audit_refusals_per_s: reader.small("audit.refusals_per_s")?,
             audit_refused_attempts_per_s: reader.small("audit.refused_attempts_per_s")?,

@@ -1,10 +1,11 @@
-//! Owns the section `receipts`: the keys that seal receipts, and those that sign them.
+//! Owns the section `receipts`: the keys that seal receipts, those that sign them, and when they do.
 //!
 //! Invariants: there is a key to seal with; secrets are long enough, and shown as `***`.
 
 use super::read::{ConfigReader, entry_text, invalid};
 use super::{ConfigError, HIDDEN, ID_FORM};
 use crate::ids::ReceiptKeyId;
+use crate::receipts::SignWhen;
 use secrecy::SecretString;
 
 const RECEIPT_KEY_CHARS_MIN: usize = crate::receipts::SECRET_BYTES_MIN;
@@ -91,4 +92,12 @@ pub(super) fn signing(reader: &mut ConfigReader<'_>) -> Result<Vec<SigningKey>, 
     })?;
     reader.show("receipts.ed25519_keys", shown.into());
     Ok(keys)
+}
+
+pub(super) fn sign_when(reader: &mut ConfigReader<'_>) -> Result<SignWhen, ConfigError> {
+    match reader.text("receipts.sign")?.as_str() {
+        "at_capture" => Ok(SignWhen::AtCapture),
+        "when_read" => Ok(SignWhen::WhenRead),
+        _ => Err(invalid("receipts.sign", "must be at_capture or when_read")),
+    }
 }

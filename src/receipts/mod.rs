@@ -16,7 +16,7 @@ mod verify;
 mod wire;
 
 pub use seal::{
-    CaptureKeys, KEYS_MAX, ReceiptKey, SECRET_BYTES_MIN, Sealer, SealerError, UnknownKey,
+    CaptureKeys, KEYS_MAX, ReceiptKey, SECRET_BYTES_MIN, Sealer, SealerError, SignWhen, UnknownKey,
 };
 pub use signature::{ED25519_KEY_BYTES, Ed25519Key, KeyUnread, PublicKey, Signed};
 pub use verify::{Finding, ReceiptVerdict, SealCheck, Verifier};

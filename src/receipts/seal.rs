@@ -82,12 +82,23 @@ impl From<ReceiptKeyId> for CaptureKeys {
     }
 }
 
+/// When the signature of a receipt is made. It is the same either way.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum SignWhen {
+    /// While the buyer waits: the answer to the buy has it.
+    #[default]
+    AtCapture,
+    /// For each read: the answer to the buy and its replays have the HMAC alone.
+    WhenRead,
+}
+
 /// All keys of receipts, newest first.
 #[derive(Debug)]
 pub struct Sealer {
     keys: Vec<ReceiptKey>,
     signing: Vec<Ed25519Key>,
     public: Vec<PublicKey>,
+    sign: SignWhen,
 }
 
 impl Sealer {
@@ -102,6 +113,7 @@ impl Sealer {
             keys,
             signing: Vec::new(),
             public: Vec::new(),
+            sign: SignWhen::default(),
         })
     }
 
@@ -118,10 +130,16 @@ impl Sealer {
         }
         let public = signing.iter().map(|key| key.public().clone()).collect();
         Ok(Self {
-            keys: self.keys,
             signing,
             public,
+            ..self
         })
+    }
+
+    /// The same, signing at this time.
+    #[must_use]
+    pub fn signing_when(self, sign: SignWhen) -> Self {
+        Self { sign, ..self }
     }
 
     /// The key that seals from now on.
@@ -149,6 +167,23 @@ impl Sealer {
     /// The receipt of `purchase`; `None` where it was not captured. The same whenever it is asked,
     /// but that it stands without its signature where the secret that signed it is not here.
     pub fn receipt(&self, purchase: &PurchaseView) -> Result<Option<Receipt>, UnknownKey> {
+        let Some(sealed) = self.sealed(purchase)? else {
+            return Ok(None);
+        };
+        Ok(Some(self.signed(sealed, purchase)))
+    }
+
+    /// The same as the answer to the buy and its replays carry it: signed where signatures are made
+    /// at the capture.
+    pub fn receipt_of_buy(&self, purchase: &PurchaseView) -> Result<Option<Receipt>, UnknownKey> {
+        match self.sign {
+            SignWhen::AtCapture => self.receipt(purchase),
+            SignWhen::WhenRead => self.sealed(purchase),
+        }
+    }
+
+    /// With its HMAC alone.
+    fn sealed(&self, purchase: &PurchaseView) -> Result<Option<Receipt>, UnknownKey> {
         let (Some(captured_at), Some(key_id)) =
             (purchase.captured_at(), purchase.receipt_key.as_ref())
         else {
@@ -176,12 +211,17 @@ impl Sealer {
         };
         receipt.integrity_hash = receipt.computed_hash();
         receipt.hmac = key.mac(&receipt.integrity_hash);
-        receipt.ed25519 = purchase
-            .signing_key
-            .as_ref()
-            .and_then(|id| self.signing.iter().find(|key| key.public().id() == id))
-            .and_then(|key| key.sign(&receipt.integrity_hash));
         Ok(Some(receipt))
+    }
+
+    /// With the signature of the key that its capture names.
+    fn signed(&self, sealed: Receipt, purchase: &PurchaseView) -> Receipt {
+        let named = purchase.signing_key.as_ref();
+        let key = named.and_then(|id| self.signing.iter().find(|key| key.public().id() == id));
+        Receipt {
+            ed25519: key.and_then(|key| key.sign(&sealed.integrity_hash)),
+            ..sealed
+        }
     }
 
     /// What verifies receipts with all keys that are here.

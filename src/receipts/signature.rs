@@ -3,13 +3,17 @@
 //! Invariants: the signature covers a text that says what it is for, the integrity hash and the
 //! key's id, so that no other signature passes for it and no key's for another's; it is
 //! deterministic (RFC 8032); verifying is strict, so one message has one signature that passes; a
-//! secret is wiped when dropped, along with the copies it was read from, and never printed.
+//! secret is wiped when dropped, along with the copies it was read from, and never printed; a secret
+//! signs with the public key that was derived from it, and with no other.
 //! Deliberately absent: making keys and rotating them, which are the operator's.
 
 use crate::ids::ReceiptKeyId;
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
+use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
 use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
+use sha2::Sha512;
+use smallvec::SmallVec;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -84,13 +88,14 @@ impl fmt::Debug for PublicKey {
 /// A key that signs receipts, or, where its secret is not here any more, only verifies them.
 pub struct Ed25519Key {
     public: PublicKey,
-    secret: Option<SigningKey>,
+    /// What signs, derived from the secret once; deriving it anew costs each signature a SHA-512.
+    secret: Option<ExpandedSecretKey>,
 }
 
 impl Ed25519Key {
     /// The key named `id` with this secret seed. The caller wipes its copy.
     pub fn from_seed(id: ReceiptKeyId, seed: &[u8; ED25519_KEY_BYTES]) -> Result<Self, KeyUnread> {
-        Self::from_secret(id, SigningKey::from_bytes(seed))
+        Self::from_secret(id, &SigningKey::from_bytes(seed))
     }
 
     /// The key named `id` from its secret as text: the 32 bytes of its seed in hexadecimal, base64
@@ -103,7 +108,7 @@ impl Ed25519Key {
         } else {
             SigningKey::from_bytes(&*thirty_two_bytes(text)?)
         };
-        Self::from_secret(id, secret)
+        Self::from_secret(id, &secret)
     }
 
     /// A retired key: it verifies what it signed and signs no more.
@@ -114,11 +119,11 @@ impl Ed25519Key {
         }
     }
 
-    fn from_secret(id: ReceiptKeyId, secret: SigningKey) -> Result<Self, KeyUnread> {
+    fn from_secret(id: ReceiptKeyId, secret: &SigningKey) -> Result<Self, KeyUnread> {
         let public = PublicKey::from_bytes(id, secret.verifying_key().as_bytes())?;
         Ok(Self {
             public,
-            secret: Some(secret),
+            secret: Some(ExpandedSecretKey::from(secret.as_bytes())),
         })
     }
 
@@ -136,8 +141,14 @@ impl Ed25519Key {
     pub(super) fn sign(&self, integrity_hash: &[u8; 32]) -> Option<Signed> {
         let secret = self.secret.as_ref()?;
         let key_id = self.public.id.clone();
-        let signature = secret.sign(&message(integrity_hash, &key_id)).to_bytes();
-        Some(Signed { key_id, signature })
+        let message = message(integrity_hash, &key_id);
+        // RFC 8032's own: SHA-512, and the public half of this very secret. A signature made with
+        // any other public key would reveal the secret.
+        let signature = raw_sign::<Sha512>(secret, &message, &self.public.key);
+        Some(Signed {
+            key_id,
+            signature: signature.to_bytes(),
+        })
     }
 }
 
@@ -150,10 +161,13 @@ impl fmt::Debug for Ed25519Key {
     }
 }
 
-/// What is signed.
-fn message(integrity_hash: &[u8; 32], key_id: &ReceiptKeyId) -> Vec<u8> {
-    let purpose: &[u8] = b"holdfast-receipt-sign-v1\n";
-    [purpose, integrity_hash, key_id.as_str().as_bytes()].concat()
+/// What is signed. The longest has 121 bytes, and stays on the stack.
+fn message(integrity_hash: &[u8; 32], key_id: &ReceiptKeyId) -> SmallVec<[u8; 128]> {
+    let mut message = SmallVec::new();
+    message.extend_from_slice(b"holdfast-receipt-sign-v1\n");
+    message.extend_from_slice(integrity_hash);
+    message.extend_from_slice(key_id.as_str().as_bytes());
+    message
 }
 
 const PEM: &str = "-----BEGIN ";

@@ -7,6 +7,7 @@ mod card_numbers;
 mod facts;
 mod limits;
 mod operations;
+mod receipt_signing;
 mod receipts;
 mod refunds;
 mod refusals;

@@ -45,23 +45,31 @@ pub(crate) enum Contender {
     Hold,
     /// holdfast, `POST /limited/buy`.
     Buy,
+    /// holdfast, `POST /limited/buy`, receipts signed when they are read.
+    BuyUnsigned,
     /// holdfast, holds on a product that is sold out.
     SoldOut,
 }
 
-use Contender::{Bare, Buy, Ceiling, Fdatasync, Hold, Postgres, Redis, SoldOut};
+use Contender::{Bare, Buy, BuyUnsigned, Ceiling, Fdatasync, Hold, Postgres, Redis, SoldOut};
 
 /// In the order of measuring and of the table.
-const ALL: [Contender; 8] = [
-    Ceiling, Bare, Fdatasync, Hold, Buy, SoldOut, Redis, Postgres,
+const ALL: [Contender; 9] = [
+    Ceiling,
+    Bare,
+    Fdatasync,
+    Hold,
+    Buy,
+    BuyUnsigned,
+    SoldOut,
+    Redis,
+    Postgres,
 ];
 
 /// All contenders but those named in `skip`, and but holdfast where there is none.
 pub(crate) fn all(skip: &[String], holdfast: bool) -> Vec<Contender> {
-    let wanted = |c: &Contender| {
-        let own = matches!(c, Hold | Buy | SoldOut);
-        (holdfast || !own) && !skip.iter().any(|s| s == c.name())
-    };
+    let wanted =
+        |c: &Contender| (holdfast || !c.is_holdfast()) && !skip.iter().any(|s| s == c.name());
     ALL.into_iter().filter(wanted).collect()
 }
 
@@ -75,12 +83,18 @@ impl fmt::Display for Contender {
             Fdatasync => "fdatasync 4 KiB",
             Hold => "holdfast hold",
             Buy => "holdfast buy",
+            BuyUnsigned => "holdfast buy, signed when read",
             SoldOut => "holdfast sold-out refusal",
         })
     }
 }
 
 impl Contender {
+    /// Whether it is holdfast, and not a limit or a peer.
+    pub(super) fn is_holdfast(self) -> bool {
+        matches!(self, Hold | Buy | BuyUnsigned | SoldOut)
+    }
+
     /// Its name on the command line and in the JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -91,6 +105,7 @@ impl Contender {
             Fdatasync => "fdatasync",
             Hold => "hold",
             Buy => "buy",
+            BuyUnsigned => "buy-unsigned",
             SoldOut => "sold-out",
         }
     }
@@ -122,7 +137,7 @@ impl Contender {
                 let (_redis, url) = redis(dir.path())?;
                 yardstick("serve-redis", &["--redis", &url], setup, note)
             }
-            Hold | Buy | SoldOut => self.holdfast(dir.path(), setup, note),
+            Hold | Buy | BuyUnsigned | SoldOut => self.holdfast(dir.path(), setup, note),
         }
     }
 
@@ -141,6 +156,9 @@ impl Contender {
         command
             .args(["serve", "--demo", "--listen", &target.host, "--data-dir"])
             .arg(dir.join("data"));
+        if self == BuyUnsigned {
+            command.env("HOLDFAST_RECEIPTS__SIGN", "when_read");
+        }
         let mut server = Server::start("holdfast", command, &dir.join("holdfast.log"))?;
         server.wait_until(|| {
             let answer = Client::new(&target, SHOP_KEY).get("/readyz");
@@ -160,7 +178,7 @@ impl Contender {
             sell_out(&target)?;
         }
         let (flow, kind) = match self {
-            Buy => (Flow::Buy, "201"),
+            Buy | BuyUnsigned => (Flow::Buy, "201"),
             SoldOut => (Flow::Hold, "409 sold_out"),
             _ => (Flow::Hold, "201"),
         };

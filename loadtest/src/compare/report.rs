@@ -65,9 +65,8 @@ impl Report {
     /// Fails if holdfast could not run or a row's answers were not as meant.
     pub(super) fn verdict(&self) -> Result<(), Fault> {
         let wrong = self.rows.iter().filter(|r| !r.counts()).count();
-        let own =
-            |c: &Contender| matches!(c, Contender::Hold | Contender::Buy | Contender::SoldOut);
-        let missing = self.left_out.iter().filter(|(c, _)| own(c)).count();
+        let missing = self.left_out.iter().filter(|(c, _)| c.is_holdfast());
+        let missing = missing.count();
         match wrong + missing {
             0 => Ok(()),
             rows => Err(Fault::Void { rows }),

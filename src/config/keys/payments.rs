@@ -253,6 +253,11 @@ pub(super) const PAYMENTS: &[Setting] = &[
         "",
         "In place of `key`, for a key that only verifies (a retired key, or another region's): the public half as PEM, or as 32 bytes in hexadecimal, base64 or base64url.",
     ),
+    text(
+        "receipts.sign",
+        "\"at_capture\"",
+        "When a receipt is signed: `at_capture`, so that the response to the buy carries the signature; `when_read`, so that it and its replays carry the HMAC only, and every read of the purchase or receipt both.",
+    ),
     number(
         "reconcile.every_s",
         "3600",

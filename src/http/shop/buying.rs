@@ -123,7 +123,7 @@ impl Buying {
             | PurchaseState::Refunded
             | PurchaseState::Disputed
             | PurchaseState::ChargedBack => {
-                let answer = Answer::json(StatusCode::CREATED, self.purchases.json(&view));
+                let answer = Answer::json(StatusCode::CREATED, self.purchases.bought(&view));
                 (answer, AttemptResult::Success)
             }
         }
@@ -334,7 +334,7 @@ impl AttemptKind for BuyAttempt<'_> {
         match outcome {
             BuyOutcome::PaymentStarted(purchase) => AfterSubmit::Drive(purchase),
             BuyOutcome::Paid(view) => {
-                let shown = self.buying.purchases.json(&view);
+                let shown = self.buying.purchases.bought(&view);
                 AfterSubmit::Tell((
                     Answer::json(StatusCode::CREATED, shown),
                     AttemptResult::Success,

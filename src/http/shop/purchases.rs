@@ -15,7 +15,7 @@ use crate::http::wire::query::Query;
 use crate::ids::{PurchaseId, UserId};
 use crate::journal::WriteError;
 use crate::payments::driver::Payments;
-use crate::receipts::Sealer;
+use crate::receipts::{Receipt, Sealer, UnknownKey};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,10 +94,22 @@ impl PurchaseLookup {
         }
     }
 
-    /// The purchase with its receipt.
+    /// The purchase with its receipt, to be read.
     pub fn json(&self, view: &PurchaseView) -> Vec<u8> {
-        let receipt = self.sealer.receipt(view);
-        if let Err(error) = &receipt {
+        self.with_receipt(view, &self.sealer.receipt(view))
+    }
+
+    /// The purchase with its receipt, as the buy and its replays are answered.
+    pub fn bought(&self, view: &PurchaseView) -> Vec<u8> {
+        self.with_receipt(view, &self.sealer.receipt_of_buy(view))
+    }
+
+    fn with_receipt(
+        &self,
+        view: &PurchaseView,
+        receipt: &Result<Option<Receipt>, UnknownKey>,
+    ) -> Vec<u8> {
+        if let Err(error) = receipt {
             tracing::error!(event = "receipt_key_missing", "{error}");
         }
         let gateway = self.payments.gateway().name();

@@ -6,13 +6,14 @@
 //! whole append at or before the requested LSN or instant, and continues in a new generation. The
 //! ledger of the sandbox gateway is not part of a backup: it stands for an external gateway.
 
+mod temporary;
+
 use super::inventory::{Base, Holdings, Inventory, SegmentPart};
 use super::names::{Name, What};
 use super::read::{Into, ObjectError, Objects};
 use super::settings::StoreTarget;
 use super::store::{Store, StoreError};
 use crate::engine::settings::EngineSettings;
-use crate::files;
 use crate::ids::Lsn;
 use crate::journal::{
     self, CheckError, CheckReport, Generation, JournalError, SegmentFacts, segment_facts,
@@ -22,6 +23,7 @@ use crate::time::UnixMs;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use temporary::TemporaryDirectory;
 
 /// Up to where to restore a log.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -465,45 +467,4 @@ fn make(path: &Path) -> Result<(), RestoreError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(path).map_err(failed("making", path))
-}
-
-/// A temporary directory beside the requested one, removed unless it is renamed to it.
-struct TemporaryDirectory {
-    path: PathBuf,
-}
-
-impl TemporaryDirectory {
-    fn make(data_dir: &Path) -> Result<Self, RestoreError> {
-        let mut name = data_dir.file_name().unwrap_or_default().to_owned();
-        name.push(".restoring");
-        let path = data_dir.with_file_name(name);
-        // Left over from an interrupted restore.
-        match fs::remove_dir_all(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("removing", &path)(error)),
-        }
-        make(&path)?;
-        Ok(Self { path })
-    }
-
-    fn take_place(self, data_dir: &Path) -> Result<(), RestoreError> {
-        for part in ["log", "snapshots", "."] {
-            let path = self.path.join(part);
-            let synced = File::open(&path).and_then(|it| it.sync_all());
-            synced.map_err(failed("syncing", &path))?;
-        }
-        // This also replaces an empty directory.
-        fs::rename(&self.path, data_dir).map_err(failed("renaming to", data_dir))?;
-        let parent = files::folder_of(data_dir);
-        let synced = File::open(parent).and_then(|it| it.sync_all());
-        synced.map_err(failed("syncing", parent))
-    }
-}
-
-impl Drop for TemporaryDirectory {
-    fn drop(&mut self) {
-        // After the rename it no longer exists.
-        let _ = fs::remove_dir_all(&self.path);
-    }
 }

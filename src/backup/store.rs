@@ -5,6 +5,10 @@
 //! one; a replacement that another process overtook reports it. Deliberately absent: the content of
 //! objects.
 
+mod object;
+
+pub(super) use object::ObjectUpload;
+
 use super::settings::{S3Target, StoreAccess, StoreTarget};
 use super::wire::Connector;
 use crate::causes::with_causes;
@@ -16,7 +20,6 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
-    WriteMultipart,
 };
 use secrecy::ExposeSecret;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -39,9 +42,6 @@ const OBJECTS_MAX: usize = 1_000_000;
 
 /// Maximum size of an object that is read as a whole.
 const SMALL_BYTES_MAX: u64 = 64 << 10;
-
-/// Size of one part of a multipart upload.
-const PART_BYTES: usize = 8 << 20;
 
 /// A store with the prefix of a backup.
 pub(super) struct Store {
@@ -82,15 +82,6 @@ pub(super) enum Replaced {
     Done(Version),
     /// Another process had replaced it.
     Overtaken,
-}
-
-/// An object that is being written; in parts if it is large.
-pub(super) struct ObjectUpload<'a> {
-    store: &'a Store,
-    name: String,
-    /// Bytes that are not sent yet: at most [`PART_BYTES`] plus the last push.
-    gathered: Vec<u8>,
-    parts: Option<WriteMultipart>,
 }
 
 /// An object of a list.
@@ -239,12 +230,7 @@ impl Store {
 
     /// Begins an object that may be large. It exists only once it is finished.
     pub(super) fn write(&self, name: &str) -> ObjectUpload<'_> {
-        ObjectUpload {
-            store: self,
-            name: name.to_owned(),
-            gathered: Vec::new(),
-            parts: None,
-        }
+        ObjectUpload::new(self, name)
     }
 
     /// The bytes of an object as a stream.
@@ -387,72 +373,6 @@ impl Store {
 impl std::fmt::Display for Store {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(&self.shown)
-    }
-}
-
-impl ObjectUpload<'_> {
-    /// Adds the next bytes of the object; waits while two parts are in progress.
-    pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.gathered.extend_from_slice(bytes);
-        if self.gathered.len() >= PART_BYTES {
-            self.send().await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self) -> Result<(), StoreError> {
-        let Self {
-            store,
-            name,
-            gathered,
-            parts,
-        } = self;
-        let parts = if let Some(parts) = parts {
-            parts
-        } else {
-            let path = store.path(name);
-            let beginning = store.objects.put_multipart(&path);
-            let begun = store.bounded("writing", name, CALL_TIMEOUT, beginning);
-            let begun = WriteMultipart::new_with_chunk_size(begun.await?, PART_BYTES);
-            parts.insert(begun)
-        };
-        let waiting = parts.wait_for_capacity(2);
-        store
-            .bounded("writing", name, CALL_TIMEOUT, waiting)
-            .await?;
-        parts.put(Bytes::from(std::mem::take(gathered)));
-        Ok(())
-    }
-
-    /// Completes the object, which exists from now on.
-    pub(super) async fn finish(mut self) -> Result<(), StoreError> {
-        if self.parts.is_some() && !self.gathered.is_empty() {
-            self.send().await?;
-        }
-        let Self {
-            store,
-            name,
-            gathered,
-            parts,
-        } = self;
-        match parts {
-            None => store.put(&name, Bytes::from(gathered)).await,
-            Some(parts) => {
-                let finishing = parts.finish();
-                store
-                    .bounded("writing", &name, CALL_TIMEOUT, finishing)
-                    .await?;
-                Ok(())
-            }
-        }
-    }
-
-    /// Aborts the object and removes its parts.
-    pub(super) async fn give_up(self) {
-        if let Some(parts) = self.parts {
-            // Remaining parts are not an object; the store's own rules remove them.
-            let _ = tokio::time::timeout(LEASE_TIMEOUT, parts.abort()).await;
-        }
     }
 }
 

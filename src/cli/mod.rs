@@ -27,6 +27,7 @@ mod rules;
 mod schema;
 mod scoring;
 mod serve;
+mod signals;
 mod watch;
 
 use clap::{Args, Parser, Subcommand};

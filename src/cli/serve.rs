@@ -9,7 +9,8 @@ use super::bounds;
 use super::faces::Listeners;
 use super::prepare::{self, Prepared};
 use super::reload::Reloader;
-use super::watch::{DiskWatch, Health};
+use super::signals::{ServeEnd, Signals};
+use super::watch::HealthWatch;
 use super::{Serve, compose, demo, descriptors, rules, scoring};
 use crate::backup::Backup;
 use crate::config::{Config, Demo, GatewayKind};
@@ -35,10 +36,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// How often clock, disk and log are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long `/readyz` fails before the process ends because the log stopped.
 const FAULT_NOTICE: Duration = Duration::from_millis(500);
@@ -151,18 +148,47 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         secrets: &secrets,
         tls,
     };
-    let mut watch = DiskWatch::new(&journal, &config.storage.data_dir);
-    let mut end = signals.wait(&mut watch, &mut reloader, None);
+    let mut watch = HealthWatch::new(&journal, &config.storage.data_dir);
+    let end = serve_until_left(
+        &mut signals,
+        &mut watch,
+        &mut reloader,
+        &core,
+        config.server.leave,
+    );
+    stop(end, &core, server, &sinks, backup.as_deref(), &journal)
+}
+
+/// Serves until the process is to end, and then for `leave` more, in which `/readyz` already fails.
+fn serve_until_left(
+    signals: &mut Signals,
+    watch: &mut HealthWatch<'_>,
+    reloader: &mut Reloader<'_>,
+    core: &Core,
+    leave: Duration,
+) -> ServeEnd {
+    let end = signals.wait(watch, reloader, None);
     core.leave();
-    let leave = config.server.leave;
-    if end == ServeEnd::Told && !leave.is_zero() {
+    if end == ServeEnd::Ordered && !leave.is_zero() {
         tracing::info!(
             event = "leaving",
             leave_s = leave.as_secs(),
             "/readyz fails now; requests are still served for leave_s, so that load balancers can react"
         );
-        end = signals.wait(&mut watch, &mut reloader, Some(leave));
+        return signals.wait(watch, reloader, Some(leave));
     }
+    end
+}
+
+/// Ends the parts in order: no new connections, what is in progress, sinks and backup, the log last.
+fn stop(
+    end: ServeEnd,
+    core: &Core,
+    server: Server,
+    sinks: &Sinks,
+    backup: Option<&Backup>,
+    journal: &Journal,
+) -> Result<(), Failure> {
     core.stop();
     if end == ServeEnd::Fault {
         std::thread::sleep(FAULT_NOTICE);
@@ -174,7 +200,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     server.drain();
     core.stop_driving();
     sinks.stop();
-    if let Some(backup) = &backup {
+    if let Some(backup) = backup {
         backup.stop();
     }
     let fault = journal.fault();
@@ -449,112 +475,5 @@ impl Meter for GatewayMeter {
             purchase_id = %purchase,
             "a payment was in a transient state with no task driving it; it is resumed"
         );
-    }
-}
-
-/// Why serving ends.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum ServeEnd {
-    /// A signal.
-    Told,
-    /// The log stopped.
-    Fault,
-}
-
-/// The signals that end the process or have it read its configuration again, caught from the moment this is made.
-struct Signals {
-    runtime: tokio::runtime::Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    _file_size: Signal,
-}
-
-impl Signals {
-    fn caught() -> Result<Self, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let entered = runtime.enter();
-        let terminate = signal(SignalKind::terminate())?;
-        let interrupt = signal(SignalKind::interrupt())?;
-        let hangup = signal(SignalKind::hangup())?;
-        // A limit on file sizes is to fail the write, which names the file and stops the log,
-        // rather than to kill the process without a word.
-        let file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
-        drop(entered);
-        Ok(Self {
-            runtime,
-            terminate,
-            interrupt,
-            hangup,
-            _file_size: file_size,
-        })
-    }
-
-    /// Runs `recovery`. A signal that ends the process does not wait for it: it changes nothing that
-    /// a crash at the same moment would not, and the next start recovers from that.
-    fn ending_at_once<T>(&mut self, recovery: impl FnOnce() -> T) -> std::io::Result<T> {
-        let Self {
-            runtime,
-            terminate,
-            interrupt,
-            ..
-        } = self;
-        let (recovering, recovered) = tokio::sync::oneshot::channel::<()>();
-        let wait = move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                    _ = recovered => return,
-                }
-                tracing::info!(
-                    event = "stopped",
-                    "stopped during recovery, before any request was accepted; the next start recovers again"
-                );
-                logging::flush();
-                std::process::exit(0);
-            });
-        };
-        std::thread::scope(|scope| {
-            let waiting = std::thread::Builder::new().name("signals".to_owned());
-            waiting.spawn_scoped(scope, wait)?;
-            let done = recovery();
-            drop(recovering);
-            Ok(done)
-        })
-    }
-
-    /// Waits for one that ends the process, for the log to stop, or for `at_most` to pass, as if
-    /// that were told; meanwhile reloads as often as it is asked for.
-    fn wait(
-        &mut self,
-        watch: &mut DiskWatch<'_>,
-        reloader: &mut Reloader<'_>,
-        at_most: Option<Duration>,
-    ) -> ServeEnd {
-        self.runtime.block_on(async {
-            let mut look = tokio::time::interval(LOOK_EVERY);
-            let over = async {
-                match at_most {
-                    Some(at_most) => tokio::time::sleep(at_most).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let mut over = std::pin::pin!(over);
-            loop {
-                tokio::select! {
-                    _ = self.terminate.recv() => return ServeEnd::Told,
-                    _ = self.interrupt.recv() => return ServeEnd::Told,
-                    () = &mut over => return ServeEnd::Told,
-                    _ = self.hangup.recv() => reloader.reload(),
-                    _ = look.tick() => match watch.look() {
-                        Health::Good => {}
-                        Health::Fault => return ServeEnd::Fault,
-                    },
-                }
-            }
-        })
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Looked with every so often.
-pub(super) struct DiskWatch<'a> {
+pub(super) struct HealthWatch<'a> {
     journal: &'a Journal,
     data_dir: &'a Path,
     room: DiskRoom,
@@ -25,7 +25,7 @@ pub(super) enum Health {
     Fault,
 }
 
-impl<'a> DiskWatch<'a> {
+impl<'a> HealthWatch<'a> {
     /// Over a journal in `data_dir`.
     pub(super) fn new(journal: &'a Journal, data_dir: &'a Path) -> Self {
         Self {

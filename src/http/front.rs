@@ -254,7 +254,7 @@ impl Front {
         if let (Reason::Forbidden, Some(caller)) = (reason, caller) {
             answer = wrong_role(id, &caller, access);
             if let Some((act, target)) = forbidden(access, found, &parts.method) {
-                let word = Reason::Forbidden.told().reason;
+                let word = Reason::Forbidden.texts().reason;
                 let by = actor(&caller, id);
                 self.worker.write_down_refused(act, target, word, by).await;
             }

@@ -7,14 +7,17 @@
 
 use super::known::LogState;
 use super::{Change, Side};
-use crate::engine::event::{AttemptRefused, Flow, Origin, RuleHit};
+use crate::engine::event::{
+    AttemptRefused, Event, Flow, HoldPlaced, Origin, PaymentStarted, PaysFor, RuleHit,
+};
 use crate::engine::features::Feature;
-use crate::engine::refusal::Refusal;
+use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::program::Facts;
 use crate::engine::score::Appraisal;
-use crate::engine::stamp::Stamp;
+use crate::engine::stamp::{Settled, Stamp};
 use crate::engine::velocity::Named;
-use crate::ids::{CardToken, ProductId, PurchaseId, UserId};
+use crate::ids::{CardToken, ProductId, PurchaseId, RequestId, UserId};
+use crate::journal::AuditEntry;
 use crate::money::Currency;
 
 /// Whether an attempt is to charge a card at once.
@@ -180,4 +183,56 @@ pub(super) fn reached(refused: &AttemptRefused) -> Reached {
         | Refusal::StaleTimestamp
         | Refusal::ReplayedNonce => Reached::NoRule,
     }
+}
+
+pub(super) fn stamp_of(entry: &AuditEntry) -> Stamp {
+    Stamp {
+        at: entry.at,
+        lsn: entry.lsn,
+        settled: Settled::Yes,
+    }
+}
+
+pub(super) fn is_of(hold: &AuditEntry, started: &PaymentStarted) -> bool {
+    matches!(&hold.event, Event::HoldPlaced(placed) if placed.purchase == started.purchase)
+        && started.pays_for == PaysFor::OwnHold
+}
+
+pub(super) fn placed_money(placed: &HoldPlaced) -> (crate::money::Currency, i64) {
+    let amount = placed.quote.unit_price.times(placed.quantity);
+    (placed.quote.currency, amount.get())
+}
+
+/// The refused attempt that a payment for an earlier hold would have been; it counts its product.
+pub(super) fn refused_instead(
+    started: &PaymentStarted,
+    product: &ProductId,
+    quantity: u32,
+) -> Event {
+    Event::AttemptRefused(AttemptRefused {
+        flow: Flow::Buy,
+        reason: Refusal::RiskBlocked,
+        facts: None,
+        user: Some(started.user.clone()),
+        product: Some(product.clone()),
+        quantity,
+        card: Some(started.card.clone()),
+        origin: Origin {
+            request: RequestId(0),
+            ..started.origin.clone()
+        },
+        hits: Vec::new(),
+        appraisal: Appraisal::Plain,
+        left_out: 0,
+    })
+}
+
+/// Whether a refused attempt is kept in the buyer's history (`engine::apply`).
+pub(super) fn leaves_trace(refused: &AttemptRefused) -> bool {
+    matches!(refused.flow, Flow::Hold | Flow::Buy)
+        && refused.origin.key.is_some()
+        && matches!(
+            refused.reason.trace(),
+            Trace::Attempt | Trace::AttemptAndKey
+        )
 }

@@ -22,128 +22,36 @@
 
 mod attempt;
 mod known;
+mod question;
 mod report;
 
 use crate::engine::counter::{Depths, depths_always};
 use crate::engine::event::{
     AttemptEvent, AttemptRefused, BuyerEvent, CatalogueEvent, CoreEvent, DisputeEvent, Event, Flow,
-    Group, HoldEvent, HoldPlaced, Origin, PaymentEvent, PaymentStarted, PaysFor, RefundEvent,
-    RiskEvent, RiskRulesSet, RiskScoringSet, RuleHit, RuleOutcome,
+    Group, HoldEvent, PaymentEvent, PaymentStarted, PaysFor, RefundEvent, RiskEvent, RiskRulesSet,
+    RiskScoringSet, RuleHit,
 };
 use crate::engine::features::{self, Features, depths_for_features};
-use crate::engine::refusal::{Refusal, Trace};
 use crate::engine::risk::kept::{depths_of, kept_for};
 use crate::engine::risk::model::Model;
 use crate::engine::risk::program::{RuleMatches, RuleSet};
-use crate::engine::score::Appraisal;
-use crate::engine::stamp::{Settled, Stamp};
+use crate::engine::stamp::Stamp;
 use crate::engine::velocity::Velocity;
-use crate::ids::{Lsn, ProductId, PurchaseId, RequestId, UserId};
+use crate::ids::Lsn;
 use crate::journal::AuditEntry;
-use crate::risk::{RulesError, compile};
+use crate::risk::compile;
 use crate::time::UnixMs;
-use attempt::{Pays, Reached, RecordedAttempt, reached};
+use attempt::{
+    Pays, Reached, RecordedAttempt, is_of, leaves_trace, placed_money, reached, refused_instead,
+    stamp_of,
+};
 use known::{Blocked, Counters, LogState, ReplayedPurchase};
 use report::Tally;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+pub use question::{Change, History, Plan, ReplayError, Side, Trial};
 pub use report::{Exact, Fates, Matrix, Money, Moved, Report, RuleLine};
-
-/// The request for a replay.
-#[derive(Debug)]
-pub struct Plan {
-    /// The rules.
-    pub trial: Trial,
-    /// A model for `risk_score`; `None`: the score in the log, otherwise the operator's.
-    pub model: Option<Arc<Model>>,
-    /// What later attempts see of blocked ones.
-    pub history: History,
-    /// Maximum number of counted keys, and of keys with distinct values.
-    pub keys_max: usize,
-}
-
-/// The rules to evaluate.
-#[derive(Debug)]
-pub enum Trial {
-    /// These rules, from the first event on.
-    Rules(RuleSet),
-    /// The rules that were in force at each time.
-    AsInForce,
-}
-
-/// What later attempts see of an attempt that had passed and that the tried rules block.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum History {
-    /// The attempt, without its later effects.
-    WithoutBlocked,
-    /// Everything, as recorded.
-    AsRecorded,
-}
-
-/// The result of the rules for an attempt, strictest last.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// No rule blocked it or sent it to review.
-    Passed = 0,
-    /// A person decides about the payment.
-    Reviewed = 1,
-    /// It was refused.
-    Blocked = 2,
-}
-
-impl Side {
-    /// All results, strictest last.
-    pub const ALL: [Self; 3] = [Self::Passed, Self::Reviewed, Self::Blocked];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Reviewed => "reviewed",
-            Self::Blocked => "blocked",
-        }
-    }
-
-    fn of(strictest: Option<RuleOutcome>, pays: Pays) -> Self {
-        match (strictest, pays) {
-            (Some(RuleOutcome::Block), _) => Self::Blocked,
-            (Some(RuleOutcome::Review), Pays::Now) => Self::Reviewed,
-            (Some(RuleOutcome::Review), Pays::Later) | (Some(RuleOutcome::Observe) | None, _) => {
-                Self::Passed
-            }
-        }
-    }
-}
-
-/// An attempt whose result differs with the tried rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    pub at: UnixMs,
-    pub lsn: Lsn,
-    pub user: UserId,
-    pub product: Option<ProductId>,
-    /// The purchase, if it was not refused.
-    pub purchase: Option<PurchaseId>,
-    /// Why it was refused, if it was.
-    pub refused: Option<Refusal>,
-    /// The recorded result.
-    pub from: Side,
-    /// The new result.
-    pub to: Side,
-    /// The rules that caused the new result; if it passes now, the rules that had stopped it.
-    pub rules: Vec<RuleHit>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// Rules in the log were written by another version.
-    #[error("this version cannot read the risk rules at LSN {lsn} ({error}); name rules to try")]
-    Logged {
-        /// The LSN of the rules.
-        lsn: Lsn,
-        error: RulesError,
-    },
-}
 
 /// A replay in progress, which reads every event of a log in order.
 #[derive(Debug)]
@@ -580,54 +488,6 @@ impl Replay {
         }
         self.velocity.record(event, stamp);
     }
-}
-
-fn stamp_of(entry: &AuditEntry) -> Stamp {
-    Stamp {
-        at: entry.at,
-        lsn: entry.lsn,
-        settled: Settled::Yes,
-    }
-}
-
-fn is_of(hold: &AuditEntry, started: &PaymentStarted) -> bool {
-    matches!(&hold.event, Event::HoldPlaced(placed) if placed.purchase == started.purchase)
-        && started.pays_for == PaysFor::OwnHold
-}
-
-fn placed_money(placed: &HoldPlaced) -> (crate::money::Currency, i64) {
-    let amount = placed.quote.unit_price.times(placed.quantity);
-    (placed.quote.currency, amount.get())
-}
-
-/// The refused attempt that a payment for an earlier hold would have been; it counts its product.
-fn refused_instead(started: &PaymentStarted, product: &ProductId, quantity: u32) -> Event {
-    Event::AttemptRefused(AttemptRefused {
-        flow: Flow::Buy,
-        reason: Refusal::RiskBlocked,
-        facts: None,
-        user: Some(started.user.clone()),
-        product: Some(product.clone()),
-        quantity,
-        card: Some(started.card.clone()),
-        origin: Origin {
-            request: RequestId(0),
-            ..started.origin.clone()
-        },
-        hits: Vec::new(),
-        appraisal: Appraisal::Plain,
-        left_out: 0,
-    })
-}
-
-/// Whether a refused attempt is kept in the buyer's history (`engine::apply`).
-fn leaves_trace(refused: &AttemptRefused) -> bool {
-    matches!(refused.flow, Flow::Hold | Flow::Buy)
-        && refused.origin.key.is_some()
-        && matches!(
-            refused.reason.trace(),
-            Trace::Attempt | Trace::AttemptAndKey
-        )
 }
 
 /// Indices of lines in the report.

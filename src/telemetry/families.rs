@@ -6,7 +6,7 @@
 //! a card, a product or free text.
 //! Deliberately absent: values, which the callers of [`Exposition`] bring.
 //!
-//! [`Exposition`]: super::metrics::Exposition
+//! [`Exposition`]: super::exposition::Exposition
 
 /// The Prometheus type of a family.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

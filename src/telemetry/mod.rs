@@ -3,6 +3,7 @@
 //! Deliberately absent: any report of business facts, which are events in the log. Nothing here
 //! takes a secret, a card, a user or free text from outside as a value.
 
+pub mod exposition;
 pub mod families;
 pub mod histogram;
 mod log_rate;

@@ -5,6 +5,7 @@ mod reads;
 mod terms;
 
 use serde_json::json;
+use support::money::reconciled;
 use support::{ADMIN, Request, SHOP, Setup, until};
 
 #[test]
@@ -183,13 +184,7 @@ fn a_decline_leaves_the_earlier_hold_to_another_card() {
     // Each try has a charge of its own at the gateway, and all are known here.
     let charges = Request::get("/admin/sandbox/charges").key(ADMIN);
     assert_eq!(server.ask(&charges).json()["total"], 3);
-    let asked = server.ask(&Request::post("/admin/reconcile").key(ADMIN));
-    assert_eq!(asked.status, 202, "{asked:?}");
-    let report = until("the comparison has ended", || {
-        let status = server.ask(&Request::get("/admin/reconcile").key(ADMIN));
-        let report = status.json()["report"].clone();
-        (report["run"] == asked.json()["run"]).then_some(report)
-    });
+    let report = reconciled(&server, "");
     assert_eq!(report["differences"], json!([]), "{report}");
 }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use support::money::{purchase_of, reconciled, until_status};
 use support::stripe_server::books::Booked;
 use support::stripe_server::hooks::Webhooks;
 use support::stripe_server::wire::Op;
@@ -41,40 +42,14 @@ fn setup(stripe: &StripeServer, more: &str) -> Setup {
     Setup::demo().config(&config)
 }
 
-fn hook(stripe: &StripeServer, server: &Server) {
-    stripe.webhooks(Webhooks {
-        to: server.address,
-        path: "/webhooks/stripe".to_owned(),
-        secret: HOOK_SECRET.to_owned(),
-        seed: 1,
-        sent_per_mille: 1_000,
-        twice_per_mille: 0,
-        delay_ms_max: 0,
-        tries_max: 5,
-        insists: false,
-    });
-}
-
 /// A purchase with the status `202` or `201` brings, and its reference at the gateway.
 fn buy(server: &Server, status: u16) -> (String, String) {
     let answer = server.ask(&Request::buy("ana", "drop-1", CARD, "key-of-ana"));
     assert_eq!(answer.status, status, "{}", answer.text());
     let id = answer.json()["purchase_id"].as_str().unwrap().to_owned();
-    let seen = admin(server, &id);
+    let seen = purchase_of(server, &id);
     let reference = seen["gateway_reference"].as_str().unwrap().to_owned();
     (id, reference)
-}
-
-fn admin(server: &Server, id: &str) -> Value {
-    let path = format!("/admin/purchases/{id}");
-    server.ask(&Request::get(&path).key(ADMIN)).json()
-}
-
-fn until_status(server: &Server, id: &str, status: &str) -> Value {
-    until(&format!("the purchase is {status}"), || {
-        let shown = admin(server, id);
-        (shown["status"] == status).then_some(shown)
-    })
 }
 
 fn post(server: &Server, path: &str, body: &Value) -> Response {
@@ -110,14 +85,7 @@ fn assert_told_of_return(server: &Server, returned: &Value, sentence: &str) {
 
 /// The differences that a whole comparison finds.
 fn differences(server: &Server) -> Vec<String> {
-    let asked = server.ask(&Request::post("/admin/reconcile?full=true").key(ADMIN));
-    let run = asked.json()["run"].as_u64().unwrap();
-    let report = until("the comparison is done", || {
-        let status = server.ask(&Request::get("/admin/reconcile").key(ADMIN));
-        let mut status = status.json();
-        let done = status["report"]["run"].as_u64() >= Some(run);
-        done.then(|| status["report"].take())
-    });
+    let report = reconciled(server, "?full=true");
     assert_eq!(report["complete"], true, "{report}");
     let found = report["differences"].as_array().unwrap().iter();
     found
@@ -311,7 +279,7 @@ fn a_capture_in_another_currency_is_given_back_and_never_booked() {
 fn a_refund_by_hand_is_booked_from_its_webhook_and_bounds_the_next_one() {
     let stripe = StripeServer::start();
     let server = start(&stripe, "");
-    hook(&stripe, &server);
+    stripe.webhooks(Webhooks::of_every_event(server.address, HOOK_SECRET));
     let (id, reference) = buy(&server, 201);
     stripe.refund_at_site(&reference, 500);
     let shown = until_status(&server, &id, "partially_refunded");
@@ -350,7 +318,7 @@ fn a_refund_that_the_gateway_made_already_is_looked_up_and_booked() {
         let again = refund(&server, &id, "refund-1", &whole);
         assert_eq!(again.header("idempotent-replayed"), Some("true"));
         assert_eq!((again.status, again.text()), (409, answer.text()));
-        let shown = admin(&server, &id);
+        let shown = purchase_of(&server, &id);
         assert_eq!(shown["refunded_amount"], usd(by_hand));
         assert_eq!(only(&stripe).refunded, by_hand);
         assert_eq!(differences(&server), [""; 0]);
@@ -381,7 +349,7 @@ fn refunded(server: &Server, id: &str, key: &str, body: &Value) -> Response {
 
 /// The status, what went back in all, and the words of the history.
 fn standing(server: &Server, id: &str) -> (Value, Value, Vec<Value>) {
-    let shown = admin(server, id);
+    let shown = purchase_of(server, id);
     let history = shown["history"].as_array().unwrap().iter();
     let history = history.map(|it| it["event"].clone()).collect();
     (
@@ -398,7 +366,7 @@ fn a_refund_that_failed_late_is_booked_back_from_its_webhook_once() {
     let stripe = StripeServer::start();
     let start = || setup(&stripe, "").data_dir(&data_dir).start();
     let mut server = start();
-    hook(&stripe, &server);
+    stripe.webhooks(Webhooks::of_every_event(server.address, HOOK_SECRET));
     let (id, reference) = buy(&server, 201);
     let part = json!({"amount": 500, "previously_refunded": 0, "reason": "part"});
     let made = refunded(&server, &id, "refund-1", &part);
@@ -476,10 +444,10 @@ fn a_look_up_that_lags_behind_a_refund_takes_nothing_for_a_loss() {
     stripe.refund_at_site(&reference, 300);
     assert_eq!(differences(&server), ["amount_differs"]);
     until("both are booked", || {
-        (admin(&server, &id)["refunded_amount"] == usd(800)).then_some(())
+        (purchase_of(&server, &id)["refunded_amount"] == usd(800)).then_some(())
     });
     // A third one brings a look-up, which does not show the second yet.
-    hook(&stripe, &server);
+    stripe.webhooks(Webhooks::of_every_event(server.address, HOOK_SECRET));
     let looks = stripe.requests(Op::Get);
     stripe.lag_once(&reference, 300);
     until("the lagging books were looked at", || {

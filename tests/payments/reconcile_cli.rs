@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use support::money::reconciled;
 use support::{ADMIN, Request, SHOP, Server, Setup, binary, until};
 
 /// A stopped data directory: ana, bo and dee bought, cy was declined, eve's payment was voided.
@@ -491,15 +492,7 @@ fn a_running_core_reports_what_differs_everywhere_it_is_looked_for() {
 fn a_run_on_demand_may_be_over_everything_or_the_window() {
     let server = Setup::demo().config("[reconcile]\nevery_s = 0").start();
     for (query, whole) in [("", false), ("?full=false", false), ("?full=true", true)] {
-        let path = format!("/admin/reconcile{query}");
-        let asked = server.ask(&Request::post(&path).key(ADMIN));
-        assert_eq!(asked.status, 202, "{query}");
-        let run = asked.json()["run"].as_u64().unwrap();
-        let report = until("it has run", || {
-            let status = server.ask(&Request::get("/admin/reconcile").key(ADMIN));
-            let report = status.json()["report"].clone();
-            (report["run"] == run).then_some(report)
-        });
+        let report = reconciled(&server, query);
         assert_eq!(report["since"].is_null(), whole, "{query}: {report}");
     }
     let wrong = Request::post("/admin/reconcile?full=yes").key(ADMIN);

@@ -272,15 +272,8 @@ fn webhooks_are_signed_and_come_again_until_they_are_taken() {
     let stripe = StripeServer::start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     stripe.webhooks(Webhooks {
-        to: listener.local_addr().unwrap(),
-        path: "/webhooks/stripe".to_owned(),
-        secret: "whsec_of_the_test".to_owned(),
-        seed: 1,
-        sent_per_mille: 1_000,
-        twice_per_mille: 0,
         delay_ms_max: 5,
-        tries_max: 5,
-        insists: false,
+        ..Webhooks::of_every_event(listener.local_addr().unwrap(), "whsec_of_the_test")
     });
     let server = config(&stripe).start();
     assert_eq!(server.ask(&buy("ana", CARD, "key-of-ana")).status, 201);

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use support::clients::{say, status};
+use support::money::reconciled;
 use support::stripe_server::SECRET_KEY;
 use support::{ADMIN, Request, Server, binary, until};
 
@@ -60,14 +61,7 @@ pub fn reconcile_running(server: &Server) -> usize {
 }
 
 fn differences(server: &Server) -> usize {
-    let asked = server.ask(&Request::post("/admin/reconcile?full=true").key(ADMIN));
-    let run = asked.json()["run"].as_u64().unwrap();
-    let report = until("the comparison is done", || {
-        let status = server.ask(&Request::get("/admin/reconcile").key(ADMIN));
-        let mut status = status.json();
-        let done = status["report"]["run"].as_u64() >= Some(run);
-        done.then(|| status["report"].take())
-    });
+    let report = reconciled(server, "?full=true");
     assert_eq!(report["complete"], true, "{report}");
     let found = report["differences"].as_array().unwrap();
     // Whatever else there were, nobody would book it.

@@ -262,9 +262,6 @@ fn start(world: &World, data: &Path, nth: u64) -> Server {
         _ => setup.start(),
     };
     world.stripe.webhooks(Webhooks {
-        to: server.address,
-        path: "/webhooks/stripe".to_owned(),
-        secret: HOOK_SECRET.to_owned(),
         seed: 7,
         // Enough to race our own calls; each one is a connection of its own.
         sent_per_mille: 200,
@@ -272,6 +269,7 @@ fn start(world: &World, data: &Path, nth: u64) -> Server {
         delay_ms_max: 100,
         tries_max: 3,
         insists: true,
+        ..Webhooks::of_every_event(server.address, HOOK_SECRET)
     });
     *world.address.lock().unwrap() = Some(server.address);
     server

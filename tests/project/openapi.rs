@@ -55,7 +55,7 @@ fn it_names_every_reason() {
     let told = Reason::ALL_OF_HTTP
         .into_iter()
         .chain(Refusal::ALL.map(Reason::Refusal));
-    let told: BTreeSet<_> = told.map(|reason| reason.told().reason).collect();
+    let told: BTreeSet<_> = told.map(|reason| reason.texts().reason).collect();
     assert_eq!(documented, told);
 }
 

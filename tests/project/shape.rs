@@ -18,11 +18,11 @@ const BOUNDS: [(&str, Shape); 3] = [
     (
         "src",
         Shape {
-            long_files: 18,
-            long_functions: 20,
+            long_files: 6,
+            long_functions: 19,
             // Of the shard: deciding, applying and showing are methods of it, each in a folder of its own.
             methods: 142,
-            names: 8,
+            names: 0,
         },
     ),
     (
@@ -38,7 +38,7 @@ const BOUNDS: [(&str, Shape); 3] = [
     (
         "tests",
         Shape {
-            long_files: 26,
+            long_files: 25,
             long_functions: 56,
             methods: 42,
             names: 22,

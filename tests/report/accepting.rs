@@ -1,10 +1,11 @@
 //! The order to go on with a copy: what it needs of the gateway, what a crash in the middle of it leaves,
 //! what a backup that runs across it has, and a refund that came back in what is lost.
 
-use crate::copies::{Scene, accept, assert_waits, caught_up, ready, sell, sink, status, stopped};
 use crate::feed::log_of;
 use serde_json::{Value, json};
 use std::path::Path;
+use support::copies::{Scene, accept, assert_waits, caught_up, ready, sell, sink, status, stopped};
+use support::money::{purchase_of, until_status};
 use support::postgres_server::Postgres;
 use support::postgres_server::tables::{assert_tables_are_the_log, events};
 use support::stripe_server::hooks::Webhooks;
@@ -23,39 +24,13 @@ fn at_stripe(stripe: &StripeServer, more: &str) -> Scene {
     ))
 }
 
-/// Has the gateway tell `server` what happens.
-fn hook(stripe: &StripeServer, server: &Server) {
-    stripe.webhooks(Webhooks {
-        to: server.address,
-        path: "/webhooks/stripe".to_owned(),
-        secret: HOOK_SECRET.to_owned(),
-        seed: 1,
-        sent_per_mille: 1_000,
-        twice_per_mille: 0,
-        delay_ms_max: 0,
-        tries_max: 5,
-        insists: false,
-    });
-}
-
 /// The purchase of a buyer, and its reference at the gateway.
 fn buy(server: &Server, user: &str) -> (String, String) {
     let answer = server.ask(&Request::buy(user, "drop", CARD, &format!("key-of-{user}")));
     assert_eq!(answer.status, 201, "{answer:?}");
     let id = answer.json()["purchase_id"].as_str().unwrap().to_owned();
-    let reference = shown(server, &id)["gateway_reference"].clone();
+    let reference = purchase_of(server, &id)["gateway_reference"].clone();
     (id, reference.as_str().unwrap().to_owned())
-}
-
-fn shown(server: &Server, id: &str) -> Value {
-    let path = format!("/admin/purchases/{id}");
-    server.ask(&Request::get(&path).key(ADMIN)).json()
-}
-
-fn until_status(server: &Server, id: &str, word: &str) {
-    until(&format!("the purchase is {word}"), || {
-        (shown(server, id)["status"] == word).then_some(())
-    });
 }
 
 #[test]
@@ -187,7 +162,7 @@ fn a_refund_that_came_back_in_what_is_lost_stands_again_as_it_was() {
         &format!("[report.postgres]\nurl = \"{}\"\n", postgres.url()),
     );
     let server = scene.start();
-    hook(&stripe, &server);
+    stripe.webhooks(Webhooks::of_every_event(server.address, HOOK_SECRET));
     server.put_product("drop", 100);
     let (id, reference) = buy(&server, "ana");
     let body = json!({"amount": 500, "previously_refunded": 0, "reason": "part"});
@@ -203,7 +178,7 @@ fn a_refund_that_came_back_in_what_is_lost_stands_again_as_it_was() {
     assert_eq!(refunded(), 500);
 
     let server = scene.start();
-    hook(&stripe, &server);
+    stripe.webhooks(Webhooks::of_every_event(server.address, HOOK_SECRET));
     stripe.fail_refunds(&reference);
     until_status(&server, &id, "captured");
     caught_up(&server);

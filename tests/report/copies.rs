@@ -6,132 +6,13 @@
 use crate::feed::log_of;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use support::copies::{
+    Scene, accept, assert_waits, caught_up, copy, ready, sell, sink, status, stopped,
+};
 use support::postgres_server::Postgres;
 use support::postgres_server::tables::{assert_tables_are_the_log, events};
-use support::signing::{Own, SECRETS, event};
-use support::{ADMIN, READER, Request, Response, SHOP, Server, Setup, binary, until};
-
-/// A data directory with the places around it.
-pub struct Scene {
-    scratch: tempfile::TempDir,
-    config: String,
-}
-
-impl Scene {
-    pub fn new(report: &str) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let config = format!(
-            "[storage]\nsegment_bytes = 1_049_088\n[limits.rate]\ncount = 1000\nper_s = 1\n\
-             [reconcile]\nevery_s = 0\n[report]\nbackoff_first_ms = 10\nbackoff_max_ms = 200\n\
-             [report.batch]\nwait_ms = 2\n{report}{SECRETS}"
-        );
-        Self { scratch, config }
-    }
-
-    /// With lines in files of 8 kB.
-    pub fn with_lines(report: &str) -> Self {
-        let mut scene = Self::new("");
-        let path = scene.lines();
-        let lines = format!(
-            "[report.jsonl]\npath = \"{}\"\nrotate_bytes = 8_000\nkeep = 1000\n{report}",
-            path.display()
-        );
-        scene.config = scene.config.replace(SECRETS, &format!("{lines}{SECRETS}"));
-        scene
-    }
-
-    pub fn data(&self) -> PathBuf {
-        self.scratch.path().join("data")
-    }
-
-    pub fn copy(&self) -> PathBuf {
-        self.scratch.path().join("copy")
-    }
-
-    fn lines(&self) -> PathBuf {
-        self.scratch.path().join("out/events.jsonl")
-    }
-
-    /// The lines of all files, in their order.
-    pub fn all_lines(&self) -> Vec<String> {
-        lines(&self.lines())
-    }
-
-    /// A place for what is to survive the directory.
-    pub fn aside(&self) -> PathBuf {
-        self.scratch.path().join("ledger")
-    }
-
-    pub fn start(&self) -> Server {
-        self.start_on(&self.data())
-    }
-
-    /// Starts the copy where it is, with the gateway's ledger as it is now.
-    pub fn start_copy(&self) -> Server {
-        std::fs::remove_dir_all(self.copy().join("sandbox")).unwrap();
-        copy(&self.data().join("sandbox"), &self.copy().join("sandbox"));
-        self.start_on(&self.copy())
-    }
-
-    fn start_on(&self, data_dir: &Path) -> Server {
-        Setup::demo()
-            .config(&self.config)
-            .data_dir(data_dir)
-            .start()
-    }
-
-    /// Stops `server`, takes a copy, and sells so many more that the copy does not have; their purchases,
-    /// and how far the lines have come.
-    fn lose(&self, server: Server, count: usize) -> (Vec<String>, u64) {
-        self.lose_of(server, count, "jsonl")
-    }
-
-    /// The same, with how far another sink has come.
-    pub fn lose_of(&self, server: Server, count: usize, name: &str) -> (Vec<String>, u64) {
-        caught_up(&server);
-        stopped(server);
-        self.take_copy();
-        let server = self.start();
-        let lost = sell(&server, count, "lost");
-        caught_up(&server);
-        let cursor = sink(&server, name)["cursor_lsn"].as_u64().unwrap();
-        stopped(server);
-        (lost, cursor)
-    }
-
-    /// Copies the directory as it is.
-    pub fn take_copy(&self) {
-        copy(&self.data(), &self.copy());
-    }
-
-    /// Puts the copy back; the gateway's ledger stays as it is, because a gateway is elsewhere.
-    pub fn put_back(&self) {
-        let (ledger, sandbox) = (self.aside(), self.data().join("sandbox"));
-        let has_ledger = sandbox.exists();
-        if has_ledger {
-            std::fs::rename(&sandbox, &ledger).unwrap();
-        }
-        std::fs::remove_dir_all(self.data()).unwrap();
-        copy(&self.copy(), &self.data());
-        if has_ledger {
-            std::fs::remove_dir_all(&sandbox).unwrap();
-            std::fs::rename(&ledger, &sandbox).unwrap();
-        }
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    let mut command = Command::new("cp");
-    let status = command.arg("-a").arg(from.join(".")).arg(to).status();
-    assert!(status.unwrap().success());
-}
-
-pub fn stopped(server: Server) {
-    let (status, log) = server.stop();
-    assert!(status.success(), "{}", log.join("\n"));
-}
+use support::signing::{Own, event};
+use support::{ADMIN, READER, Request, SHOP, Server, Setup, binary};
 
 /// The lines of the log, once a ready server has shown all of it to its sinks.
 fn log_after_catching_up(scene: &Scene) -> Vec<String> {
@@ -140,101 +21,6 @@ fn log_after_catching_up(scene: &Scene) -> Vec<String> {
     caught_up(&server);
     stopped(server);
     log_of(&scene.data())
-}
-
-fn buy(server: &Server, user: &str, key: &str) -> Response {
-    server.ask(&Request::buy(user, "drop", "tok_ok", key))
-}
-
-/// Purchases by many buyers; their ids.
-pub fn sell(server: &Server, count: usize, name: &str) -> Vec<String> {
-    let sold = (0..count).map(|number| {
-        let answer = buy(
-            server,
-            &format!("{name}-{number}"),
-            &format!("{name}-key-{number}"),
-        );
-        assert_eq!(answer.status, 201, "{answer:?}");
-        answer.json()["purchase_id"].as_str().unwrap().to_owned()
-    });
-    sold.collect()
-}
-
-pub fn status(server: &Server) -> Value {
-    server.ask(&Request::get("/admin/status").key(ADMIN)).json()
-}
-
-pub fn sink(server: &Server, name: &str) -> Value {
-    let body = server.ask(&Request::get("/admin/sinks").key(ADMIN)).json();
-    let sinks = body["sinks"].as_array().unwrap();
-    sinks.iter().find(|it| it["name"] == name).unwrap().clone()
-}
-
-pub fn caught_up(server: &Server) {
-    let durable = status(server)["durable_lsn"].as_u64().unwrap();
-    until("the sinks have caught up", || {
-        let status = status(server);
-        let mut sinks = status["sinks"].as_array().unwrap().iter();
-        sinks
-            .all(|it| it["cursor_lsn"].as_u64().unwrap() >= durable && it["up"] == true)
-            .then_some(())
-    });
-}
-
-pub fn ready(server: &Server) -> (u16, Value) {
-    let answer = server.ask(&Request::get("/readyz"));
-    (answer.status, answer.json()["reason"].clone())
-}
-
-pub fn accept(server: &Server) -> Response {
-    let body = json!({"note": "the newer directory burnt"});
-    server.ask(
-        &Request::post("/admin/history/accept")
-            .key(ADMIN)
-            .json(&body),
-    )
-}
-
-/// The shop's calls are refused and everything else is answered.
-pub fn assert_waits(server: &Server, name: &str) {
-    let answer = server.ask(&Request::get("/readyz"));
-    assert_eq!(answer.status, 503, "{answer:?}");
-    let said = answer.json();
-    assert_eq!(said["reason"], "restored_copy");
-    let detail = said["detail"].as_str().unwrap();
-    assert!(detail.contains("POST /admin/history/accept"), "{detail}");
-    assert_eq!(status(server)["readiness"]["reason"], "restored_copy");
-    let key = format!("{name}-refused-key");
-    for request in [
-        Request::buy("ann", "drop", "tok_ok", &key),
-        Request::hold("ann", "drop", 1, &key),
-        Request::delete("/limited/holds/h_00000000000000000000000000000000").key(SHOP),
-    ] {
-        let refused = server.ask(&request);
-        assert_eq!(refused.status, 503, "{refused:?}");
-        assert_eq!(refused.json()["reason"], "storage_unavailable");
-        assert_eq!(refused.header("retry-after"), Some("1"));
-    }
-    let read = server.ask(&Request::get("/limited/products/drop").key(SHOP));
-    assert_eq!(read.status, 200, "{read:?}");
-    server.put_product("drop", 1_000);
-}
-
-/// The lines of all files, in their order.
-fn lines(path: &Path) -> Vec<String> {
-    let name = path.file_name().unwrap().to_string_lossy().into_owned();
-    let entries = std::fs::read_dir(path.parent().unwrap()).unwrap();
-    let mut files: Vec<PathBuf> = entries
-        .map(|it| it.unwrap().path())
-        .filter(|it| {
-            let other = it.file_name().unwrap().to_string_lossy().into_owned();
-            other.starts_with(&name) && !other.contains("cursor") && !other.contains("lost")
-        })
-        .collect();
-    files.sort_by_key(|it| (it == path, it.clone()));
-    let read = |file: &PathBuf| std::fs::read_to_string(file).unwrap();
-    let text: String = files.iter().map(read).collect();
-    text.lines().map(str::to_owned).collect()
 }
 
 /// The lines that were taken back.
@@ -265,28 +51,11 @@ fn an_older_copy_sells_nothing_until_the_operator_goes_on_with_it() {
     server.put_product("drop", 1_000);
     sell(&server, 5, "before");
     let (lost, old_cursor) = scene.lose(server, 25);
-    let old_lines = lines(&scene.lines());
+    let old_lines = scene.all_lines();
     scene.put_back();
 
-    // It waits, and so does the sink.
-    let server = scene.start();
-    assert_waits(&server, "first");
-    let waiting = sink(&server, "jsonl");
-    assert_eq!(waiting["up"], false, "{waiting}");
-    assert_eq!(waiting["elsewhere"]["cursor_lsn"], old_cursor, "{waiting}");
-    assert!(server.log.wait_for("restored_copy").is_some());
-
-    // Not even once its log has outgrown the cursor.
-    while status(&server)["durable_lsn"].as_u64().unwrap() <= old_cursor {
-        server.put_product("drop", 1_000);
-    }
-    assert_waits(&server, "outgrown");
-    stopped(server);
-    let server = scene.start();
-    assert_waits(&server, "again");
-    let why = sink(&server, "jsonl")["elsewhere"]["why"].clone();
-    assert_eq!(why, "the log has other records before it");
-    assert!(lines(&scene.lines()) == old_lines);
+    let server = scene.start_waiting("jsonl", old_cursor);
+    assert!(scene.all_lines() == old_lines);
 
     // The order, which shows what the gateway has and the copy does not know.
     let answer = accept(&server);
@@ -330,7 +99,7 @@ fn an_older_copy_sells_nothing_until_the_operator_goes_on_with_it() {
 
     // It stays accepted, the lines are the log, and what was lost is kept.
     let log = log_after_catching_up(&scene);
-    assert!(lines(&scene.lines()) == log);
+    assert!(scene.all_lines() == log);
     for purchase in &sold {
         let captures = log
             .iter()
@@ -449,7 +218,7 @@ fn a_log_that_has_grown_exactly_to_the_cursor_is_another_history_still() {
     assert_eq!(accept(&server).status, 200);
     caught_up(&server);
     stopped(server);
-    assert!(lines(&scene.lines()) == log_of(&scene.data()));
+    assert!(scene.all_lines() == log_of(&scene.data()));
 }
 
 #[test]
@@ -473,7 +242,7 @@ fn a_copy_goes_on_above_every_generation_that_a_sink_has_seen() {
         sell(&server, 2, &format!("round-{round}"));
         caught_up(&server);
         stopped(server);
-        assert!(lines(&scene.lines()) == log_of(&scene.data()));
+        assert!(scene.all_lines() == log_of(&scene.data()));
     }
 }
 
@@ -529,11 +298,7 @@ fn killed_in_the_middle_of_the_order_it_is_accepted_or_waits_still() {
         sell(&server, 3, &format!("after-{round}"));
         caught_up(&server);
         stopped(server);
-        assert_eq!(
-            lines(&scene.lines()),
-            log_of(&scene.data()),
-            "round {round}"
-        );
+        assert_eq!(scene.all_lines(), log_of(&scene.data()), "round {round}");
         checked(&scene.data());
         std::fs::remove_dir_all(scene.copy()).unwrap();
         scene.take_copy();

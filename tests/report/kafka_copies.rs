@@ -2,7 +2,6 @@
 //! recognised from the topic alone, nothing is sold until the operator orders it, lost events are listed
 //! and named in the topic, and no two events of any history share `ce_source` and `ce_id`.
 
-use crate::copies::{Scene, accept, assert_waits, caught_up, ready, sell, sink, status, stopped};
 use crate::feed::log_of;
 use crate::kafka::broker::{Broker, Record};
 use rdkafka::ClientConfig;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::copies::{Scene, accept, assert_waits, caught_up, ready, sell, sink, status, stopped};
 use support::{ADMIN, Request, Server, binary, until};
 
 const TOPIC: &str = "holdfast.events";
@@ -129,21 +129,8 @@ fn a_topic_that_has_more_than_the_copy_stops_it_and_is_told_what_to_take_back() 
     write_something_else(&broker, 200);
     scene.put_back();
 
-    let server = scene.start();
-    assert_waits(&server, "first");
-    let waiting = sink(&server, "kafka");
-    assert_eq!(waiting["up"], false, "{waiting}");
-    assert_eq!(waiting["elsewhere"]["cursor_lsn"], old_cursor, "{waiting}");
-    // Not even once its log has outgrown the topic.
-    while status(&server)["durable_lsn"].as_u64().unwrap() <= old_cursor {
-        server.put_product("drop", 1_000);
-    }
-    stopped(server);
     let before = broker.read(TOPIC).len();
-    let server = scene.start();
-    assert_waits(&server, "again");
-    let why = sink(&server, "kafka")["elsewhere"]["why"].clone();
-    assert_eq!(why, "the log has other records before it");
+    let server = scene.start_waiting("kafka", old_cursor);
     assert_eq!(broker.read(TOPIC).len(), before);
 
     let accepted = accept(&server);

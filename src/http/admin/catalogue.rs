@@ -6,14 +6,15 @@
 //! every response about one product or promotion has the entity tag of its terms.
 //! Deliberately absent: the form of the terms (`terms`).
 
-use super::terms::{self, PriceRules, Terms, Written};
+use super::terms::{self, PriceRules};
+use super::written::{Terms, Written};
 use crate::engine::event::ProductSet;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::ProductView;
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
-use crate::http::wire::fields::Refused;
+use crate::http::wire::fields::InvalidBody;
 use crate::http::wire::paging::{next_of, page_query};
 use crate::http::wire::preconditions::{ETag, Preconditions, ReadCondition};
 use crate::http::wire::problem::{FieldError, Reason};
@@ -39,7 +40,7 @@ enum NotChanged {
     /// It is not in the state that the request names; its tag is this one.
     Precondition(Option<ETag>),
     /// The body is malformed.
-    Invalid(Refused),
+    Invalid(InvalidBody),
     /// It conflicts with units held and sold or with uses, or there is no room.
     NotSet(NotSet),
 }
@@ -50,8 +51,8 @@ impl From<NotSet> for NotChanged {
     }
 }
 
-impl From<Refused> for NotChanged {
-    fn from(refused: Refused) -> Self {
+impl From<InvalidBody> for NotChanged {
+    fn from(refused: InvalidBody) -> Self {
         Self::Invalid(refused)
     }
 }
@@ -362,7 +363,7 @@ fn not_changed(call: &Call, absent: Refusal, why: NotChanged) -> Answer {
 
 fn failed_precondition(call: &Call, current: Option<&ETag>) -> Answer {
     let facts = json!({ "etag": current.map(ETag::as_str) });
-    let detail = Reason::PreconditionFailed.told().detail;
+    let detail = Reason::PreconditionFailed.texts().detail;
     let answer = call.problem_about(Reason::PreconditionFailed, detail, &facts);
     match current {
         Some(tag) => answer.with(ETAG, tag.header()),

@@ -12,7 +12,7 @@ use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
-use crate::http::wire::fields::{Fields, Refused, required};
+use crate::http::wire::fields::{Fields, InvalidBody, required};
 use crate::http::wire::problem::{Reason, problem_about};
 use crate::ids::RequestId;
 use crate::reconcile::{DifferenceKind, ReconcileReport, Reconciler, Scope};
@@ -129,7 +129,7 @@ fn found(report: &ReconcileReport) -> Value {
     })
 }
 
-fn note_of(body: &[u8]) -> Result<String, Refused> {
+fn note_of(body: &[u8]) -> Result<String, InvalidBody> {
     let mut fields = Fields::of(body, &["note"]);
     let note = fields.words(required("note"), REASON_FORM, plain_reason);
     match (note, fields.into_errors()) {

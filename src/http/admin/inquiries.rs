@@ -309,14 +309,14 @@ fn velocity(counts: &[UserCount]) -> Value {
 }
 
 /// The position in the list: stuck ones first, then by waiting time.
-type Place = (Reverse<bool>, UnixMs, PurchaseId);
+type QueuePosition = (Reverse<bool>, UnixMs, PurchaseId);
 
-fn place_of(open: &OpenView) -> Place {
+fn place_of(open: &OpenView) -> QueuePosition {
     let id = open.purchase.purchase;
     (Reverse(is_stuck(open)), since(open), id)
 }
 
-fn parse_place(text: &str) -> Option<Place> {
+fn parse_place(text: &str) -> Option<QueuePosition> {
     let (stuck, rest) = text.split_once('.')?;
     let (since, id) = rest.split_once('.')?;
     let stuck = match stuck {
@@ -329,7 +329,7 @@ fn parse_place(text: &str) -> Option<Place> {
 }
 
 /// State, position and page size.
-type OpenAsked = (Option<&'static str>, Option<Place>, usize);
+type OpenAsked = (Option<&'static str>, Option<QueuePosition>, usize);
 
 fn open_query(query: Option<&str>) -> Result<OpenAsked, Vec<FieldError>> {
     let states = PurchaseState::ALL.into_iter();

@@ -17,3 +17,4 @@ pub(super) mod status;
 pub mod terms;
 pub(super) mod voids;
 pub(super) mod webhook_secrets;
+pub mod written;

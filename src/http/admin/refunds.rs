@@ -16,7 +16,7 @@ use crate::http::call::attempt::{AfterSubmit, AttemptKind, Malformed, Readable, 
 use crate::http::call::worker::Worker;
 use crate::http::call::{Call, location};
 use crate::http::wire::answer::Answer;
-use crate::http::wire::fields::{Fields, Refused, optional, required};
+use crate::http::wire::fields::{Fields, InvalidBody, optional, required};
 use crate::http::wire::idempotency::Canonical;
 use crate::http::wire::problem::{FieldError, Reason, problem_about, problem_of};
 use crate::ids::{GatewayCode, PurchaseId, UserId};
@@ -342,7 +342,7 @@ struct RefundOrder {
 
 impl RefundOrder {
     /// The order in `body`.
-    fn parse(body: &[u8]) -> Result<Self, Refused> {
+    fn parse(body: &[u8]) -> Result<Self, InvalidBody> {
         let mut fields = Fields::of(
             body,
             &["amount", "previously_refunded", "reason", "restock"],

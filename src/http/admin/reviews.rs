@@ -19,7 +19,7 @@ use crate::http::call::{Call, location};
 use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::detail::PurchaseAct;
-use crate::http::wire::fields::{Fields, Refused, required};
+use crate::http::wire::fields::{Fields, InvalidBody, required};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::PurchaseId;
@@ -196,7 +196,7 @@ fn page_in(query: Option<&str>) -> Result<PageAsked, Vec<FieldError>> {
 }
 
 /// The note of the decision.
-fn note_in(body: &[u8]) -> Result<String, Refused> {
+fn note_in(body: &[u8]) -> Result<String, InvalidBody> {
     let mut fields = Fields::of(body, &["note"]);
     let note = fields.words(required("note"), REASON_FORM, plain_reason);
     match (note, fields.into_errors()) {

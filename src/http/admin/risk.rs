@@ -11,7 +11,7 @@ use crate::engine::segments::Segmented;
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
-use crate::http::wire::fields::{Fields, Refused, WORD_FIELD_FORM, nullable, required};
+use crate::http::wire::fields::{Fields, InvalidBody, WORD_FIELD_FORM, nullable, required};
 use crate::http::wire::problem::{FieldError, invalid_at};
 use crate::ids::{Lsn, Segment, UserId};
 use crate::journal::{NewRules, Rules, RulesAt, ScoringAt, StorageFault};
@@ -305,7 +305,7 @@ fn version_json(rules: &RulesAt) -> Value {
     })
 }
 
-fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, Refused> {
+fn pause_of(body: &[u8], now: UnixMs) -> Result<Pause, InvalidBody> {
     let mut fields = Fields::of(body, &["until", "reason"]);
     let until = fields.time(required("until"));
     if until.is_some_and(|until| until <= now) {

@@ -16,7 +16,7 @@ use crate::http::call::{Call, location};
 use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::detail::PurchaseAct;
-use crate::http::wire::fields::{Fields, Refused, required};
+use crate::http::wire::fields::{Fields, InvalidBody, required};
 use crate::ids::PurchaseId;
 use crate::money::Amount;
 use crate::payments::SettleAs;
@@ -91,7 +91,7 @@ struct Settlement {
 }
 
 impl Settlement {
-    fn parse(body: &[u8]) -> Result<Self, Refused> {
+    fn parse(body: &[u8]) -> Result<Self, InvalidBody> {
         let mut fields = Fields::of(body, &["as", "note"]);
         let form = "must be captured or voided";
         let wanted = fields.parsed(required("as"), form, |text| match text {

@@ -7,13 +7,14 @@
 //! Deliberately absent: the rules between terms and what is held, sold and used, which the journal
 //! checks under the catalogue's turn.
 
+use super::written::Written;
 use crate::engine::cells::StockLevels;
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::engine::payable::{AmountRule, AmountRules};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{ProductView, PromotionView};
 use crate::http::shop::products::{by_currency, product_for_shop, time};
-use crate::http::wire::fields::{Fields, ID_FORM, Refused, nullable, optional, required};
+use crate::http::wire::fields::{Fields, ID_FORM, InvalidBody, nullable, optional, required};
 use crate::http::wire::preconditions::ETag;
 use crate::ids::{ProductId, PromotionCode, Segment};
 use crate::journal::NotSet;
@@ -33,126 +34,13 @@ const TOKENS_MAX: u32 = 1_000_000;
 /// The form of a word that is searched for card numbers.
 const WORD_FORM: &str = "1 to 64 characters of A-Z a-z 0-9 _ . : -, without a card number";
 
-/// The fields of a product's terms.
-const PRODUCT_FIELDS: &[&str] = &[
-    "name",
-    "price",
-    "stock",
-    "per_user_limit",
-    "starts_at",
-    "ends_at",
-    "active",
-    "hold_ttl_s",
-    "reward_tokens",
-];
-
-/// The fields of a promotion's terms.
-const PROMOTION_FIELDS: &[&str] = &[
-    "percent_off",
-    "amount_off",
-    "uses_max",
-    "uses_per_user_max",
-    "product_ids",
-    "segments",
-    "starts_at",
-    "ends_at",
-    "active",
-];
-
-/// The fields from which null removes a limit.
-const NULLABLE_FIELDS: [&str; 4] = [
-    "per_user_limit",
-    "uses_per_user_max",
-    "starts_at",
-    "ends_at",
-];
-
-/// The body of PUT or PATCH.
-#[derive(Debug)]
-pub enum Written {
-    /// The whole terms.
-    Whole(Fields),
-    /// A patch to merge into the current terms (RFC 7396).
-    Patch(Map<String, Value>),
-}
-
-impl Written {
-    /// The terms in `body`, with the fields `known`.
-    pub fn whole(body: &[u8], known: Terms) -> Self {
-        Self::Whole(Fields::of(body, known.fields()))
-    }
-
-    /// The patch in `body`, with the fields `known`.
-    pub fn patch(body: &[u8], known: Terms) -> Result<Self, Refused> {
-        let patch = Fields::of(body, known.fields()).into_values();
-        patch
-            .map(Self::Patch)
-            .map_err(|errors| (Refusal::InvalidRequest, errors))
-    }
-
-    fn onto(self, standing: impl FnOnce() -> Value) -> Fields {
-        let patch = match self {
-            Self::Whole(fields) => return fields,
-            Self::Patch(patch) => patch,
-        };
-        let mut merged = standing();
-        merge(&mut merged, Value::Object(patch));
-        let Value::Object(mut merged) = merged else {
-            unreachable!("an object merged into an object is one");
-        };
-        // A merge patch removes fields that are null; for these fields null is the value for no
-        // limit.
-        for name in NULLABLE_FIELDS {
-            merged.entry(name).or_insert(Value::Null);
-        }
-        Fields::of_values(merged)
-    }
-}
-
-/// The kind of terms.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Terms {
-    Product,
-    Promotion,
-}
-
-impl Terms {
-    const fn fields(self) -> &'static [&'static str] {
-        match self {
-            Self::Product => PRODUCT_FIELDS,
-            Self::Promotion => PROMOTION_FIELDS,
-        }
-    }
-}
-
-/// Merges `patch` into `target` by RFC 7396. The depth of both was limited when they were parsed.
-fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(target) = target else {
-        unreachable!("it was made an object just now");
-    };
-    for (name, value) in patch {
-        if value.is_null() {
-            target.remove(&name);
-        } else {
-            merge(target.entry(name).or_insert(Value::Null), value);
-        }
-    }
-}
-
 /// The product with the terms `written`; `standing` is the current one, if any.
 pub fn product(
     written: Written,
     (product, standing): (&ProductId, Option<&ProductView>),
     money: PriceRules<'_>,
     by: AdminAct,
-) -> Result<ProductSet, Refused> {
+) -> Result<ProductSet, InvalidBody> {
     let fields = written.onto(|| standing.map(product_terms).unwrap_or_default());
     let mut reader = TermsReader::new(fields, money);
     let name = reader.fields.name(required("name"), NAME_CHARS_MAX);
@@ -196,7 +84,7 @@ pub fn promotion(
     (code, standing): (&PromotionCode, Option<&PromotionView>),
     money: PriceRules<'_>,
     by: AdminAct,
-) -> Result<PromotionSet, Refused> {
+) -> Result<PromotionSet, InvalidBody> {
     let fields = written.onto(|| standing.map(promotion_terms).unwrap_or_default());
     let mut reader = TermsReader::new(fields, money);
     let discount = reader.discount();
@@ -257,7 +145,7 @@ pub fn with_stock(standing: &ProductView, add: i64, by: AdminAct) -> Result<Prod
 }
 
 /// The number in the body of a change of the total.
-pub fn added(body: &[u8]) -> Result<i64, Refused> {
+pub fn added(body: &[u8]) -> Result<i64, InvalidBody> {
     let mut fields = Fields::of(body, &["add"]);
     let most = i64::from(STOCK_MAX);
     let add = fields.integer(required("add"), -most, most);
@@ -405,7 +293,7 @@ impl<'a> TermsReader<'a> {
     }
 
     /// The result if there was no error; a missing field is among the errors.
-    fn finish<T>(self, found: Option<T>) -> Result<T, Refused> {
+    fn finish<T>(self, found: Option<T>) -> Result<T, InvalidBody> {
         let errors = self.fields.into_errors();
         match found {
             Some(found) if errors.is_empty() => Ok(found),
@@ -483,47 +371,4 @@ fn listed<T>(entries: &[T], text: impl Fn(&T) -> &str) -> Value {
         return Value::Null;
     }
     entries.iter().map(|it| Value::from(text(it))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The examples of RFC 7396, appendix A.
-    #[test]
-    fn merging_agrees_with_the_standard() {
-        for (target, patch, expected) in [
-            (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
-            (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
-            (json!({"a":"b"}), json!({"a":null}), json!({})),
-            (
-                json!({"a":"b","b":"c"}),
-                json!({"a":null}),
-                json!({"b":"c"}),
-            ),
-            (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
-            (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
-            (
-                json!({"a":{"b":"c"}}),
-                json!({"a":{"b":"d","c":null}}),
-                json!({"a":{"b":"d"}}),
-            ),
-            (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
-            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
-            (json!({"a":"b"}), json!(["c"]), json!(["c"])),
-            (json!({"a":"foo"}), json!(null), json!(null)),
-            (json!({"a":"foo"}), json!("bar"), json!("bar")),
-            (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
-            (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
-            (
-                json!({}),
-                json!({"a":{"bb":{"ccc":null}}}),
-                json!({"a":{"bb":{}}}),
-            ),
-        ] {
-            let mut merged = target.clone();
-            merge(&mut merged, patch.clone());
-            assert_eq!(merged, expected, "{target} {patch}");
-        }
-    }
 }

@@ -12,7 +12,7 @@ use crate::http::call::{Call, location};
 use crate::http::shop::purchases::{PurchaseLookup, wrong_state};
 use crate::http::wire::answer::Answer;
 use crate::http::wire::detail::PurchaseAct;
-use crate::http::wire::fields::{Fields, Refused};
+use crate::http::wire::fields::{Fields, InvalidBody};
 use crate::ids::PurchaseId;
 use crate::payments::driver::Payments;
 use hyper::body::Incoming;
@@ -96,7 +96,7 @@ impl Voids {
     }
 
     /// Accepts an absent body or one without fields.
-    async fn no_fields(&self, call: &Call, body: Incoming) -> Result<(), Refused> {
+    async fn no_fields(&self, call: &Call, body: Incoming) -> Result<(), InvalidBody> {
         let bare = |reason| (reason, Vec::new());
         if call.parts.headers.contains_key(CONTENT_TYPE) {
             let body = self.worker.json_body(call, body).await.map_err(bare)?;

@@ -343,7 +343,7 @@ fn problem_with(reason: Refusal, request: RequestId, about: &AboutOrder) -> Answ
     let detail = about
         .detail
         .as_deref()
-        .unwrap_or(Reason::from(reason).told().detail);
+        .unwrap_or(Reason::from(reason).texts().detail);
     problem::problem_about(reason.into(), request, detail, &about.facts)
 }
 

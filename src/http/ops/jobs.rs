@@ -4,8 +4,8 @@ use crate::backup::BackupStatus;
 use crate::reconcile::{DifferenceKind, ReconcileStatus};
 use crate::report::feed::{Mode, SinkStatus};
 use crate::report::postgres::segments::SegmentsStatus;
+use crate::telemetry::exposition::Exposition;
 use crate::telemetry::families::{self, Family};
-use crate::telemetry::metrics::Exposition;
 
 /// Lag and failures of the backup.
 pub fn backup(status: &BackupStatus, out: &mut Exposition) {

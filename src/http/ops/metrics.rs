@@ -12,9 +12,10 @@ use crate::payments::driver::Payments;
 use crate::reconcile::Reconciler;
 use crate::report::feed::Sinks;
 use crate::report::postgres::segments::SegmentJob;
+use crate::telemetry::exposition::Exposition;
 use crate::telemetry::families;
 use crate::telemetry::logging;
-use crate::telemetry::metrics::{Exposition, Metrics};
+use crate::telemetry::metrics::Metrics;
 use hyper::http::StatusCode;
 use std::sync::Arc;
 

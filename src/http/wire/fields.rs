@@ -35,7 +35,7 @@ pub const WORD_FIELD_FORM: &str =
 const _: () = assert!(ID_CHARS_MAX == 64, "the sentences above say so");
 
 /// Why a body was refused.
-pub type Refused = (Refusal, Vec<FieldError>);
+pub type InvalidBody = (Refusal, Vec<FieldError>);
 
 /// The message for a text with a card number.
 pub const CARD_NUMBER: &str = "must not contain a card number";

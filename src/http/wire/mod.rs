@@ -13,3 +13,4 @@ pub mod preconditions;
 pub mod problem;
 pub mod query;
 pub mod raw;
+pub mod reason;

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 /// The requested state of a sink.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum SinkOrder {
     Mode(Mode),
     Stop,
 }
@@ -23,7 +23,7 @@ pub(super) enum Wanted {
 pub(super) struct Control {
     pub(super) name: &'static str,
     pub(super) kept: Kept,
-    pub(super) wanted: watch::Sender<Wanted>,
+    pub(super) wanted: watch::Sender<SinkOrder>,
     pub(super) up: AtomicBool,
     pub(super) cursor: AtomicU64,
     pub(super) delivered: AtomicU64,
@@ -31,12 +31,12 @@ pub(super) struct Control {
     pub(super) retries: AtomicU64,
     /// The time of the oldest known undelivered event; 0: none is known.
     pub(super) oldest_ms: AtomicU64,
-    pub(super) told: Mutex<Told>,
+    pub(super) troubles: Mutex<SinkTroubles>,
 }
 
 /// The parts of the status that are not numbers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told {
+pub(super) struct SinkTroubles {
     /// Why the last delivery failed.
     pub(super) failure: Option<String>,
     pub(super) gaps: Vec<Gap>,
@@ -94,39 +94,39 @@ impl Control {
         Self {
             name,
             kept,
-            wanted: watch::Sender::new(Wanted::Mode(mode)),
+            wanted: watch::Sender::new(SinkOrder::Mode(mode)),
             up: AtomicBool::new(false),
             cursor: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             oldest_ms: AtomicU64::new(0),
-            told: Mutex::default(),
+            troubles: Mutex::default(),
         }
     }
 
     pub(super) fn mode(&self) -> Option<Mode> {
         match *self.wanted.borrow() {
-            Wanted::Mode(mode) => Some(mode),
-            Wanted::Stop => None,
+            SinkOrder::Mode(mode) => Some(mode),
+            SinkOrder::Stop => None,
         }
     }
 
     pub(super) fn is_up(&self) {
         self.up.store(true, Ordering::Relaxed);
-        self.told.lock().failure = None;
+        self.troubles.lock().failure = None;
     }
 
     pub(super) fn is_down(&self, why: String) {
         self.up.store(false, Ordering::Relaxed);
-        self.told.lock().failure = Some(why);
+        self.troubles.lock().failure = Some(why);
     }
 
     /// Publishes what the sink has missed and lost.
     pub(super) fn tells(&self, state: &SinkState) {
-        let mut told = self.told.lock();
-        told.gaps.clone_from(&state.gaps);
-        told.lost.clone_from(&state.lost);
+        let mut troubles = self.troubles.lock();
+        troubles.gaps.clone_from(&state.gaps);
+        troubles.lost.clone_from(&state.lost);
     }
 
     pub(super) fn cursor_at(&self, cursor: Lsn) {
@@ -134,7 +134,7 @@ impl Control {
     }
 
     pub(super) fn status(&self, durable: Lsn, now: UnixMs, dead_letter_bytes: u64) -> SinkStatus {
-        let told = self.told.lock().clone();
+        let troubles = self.troubles.lock().clone();
         let cursor = Lsn(self.cursor.load(Ordering::Acquire));
         let lag_bytes = durable.0.saturating_sub(cursor.0);
         let oldest_ms = self.oldest_ms.load(Ordering::Relaxed);
@@ -147,15 +147,15 @@ impl Control {
             name: self.name,
             mode: self.mode().unwrap_or(Mode::Run),
             up: self.up.load(Ordering::Relaxed),
-            failure: told.failure,
+            failure: troubles.failure,
             cursor,
             lag_bytes,
             age_ms,
             delivered: self.delivered.load(Ordering::Relaxed),
             rejected: self.rejected.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
-            gaps: told.gaps,
-            lost: told.lost,
+            gaps: troubles.gaps,
+            lost: troubles.lost,
             dead_letter_bytes,
             elsewhere: None,
         }

@@ -31,7 +31,7 @@ pub struct SinkState {
     pub log_id: String,
     /// Everything before it is delivered, among the dead letters, or in a gap.
     #[serde(flatten)]
-    pub at: Place,
+    pub at: StoredCursor,
     /// The directory in which the sink was open last; a copy of the file names the original.
     pub place: Option<String>,
     /// Whether it is to run.
@@ -45,7 +45,7 @@ pub struct SinkState {
 
 /// A cursor as stored in files.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct StoredCursor {
     /// The LSN.
     cursor: u64,
     /// The generation of the log at that time.
@@ -58,7 +58,7 @@ pub struct Place {
     chain: u32,
 }
 
-impl From<Cursor> for Place {
+impl From<Cursor> for StoredCursor {
     fn from(cursor: Cursor) -> Self {
         Self {
             cursor: cursor.lsn.0,
@@ -68,7 +68,7 @@ impl From<Cursor> for Place {
     }
 }
 
-impl Place {
+impl StoredCursor {
     /// The beginning of a log.
     pub const fn beginning(generation: Generation) -> Self {
         Self {
@@ -168,7 +168,7 @@ impl SinkState {
         Self {
             sink: sink.to_owned(),
             log_id: log_id_text(log_id),
-            at: Place::beginning(generation),
+            at: StoredCursor::beginning(generation),
             place: None,
             mode: Mode::Run,
             gaps: Vec::new(),

@@ -4,7 +4,7 @@
 //! saved only after everything before it is delivered or among the dead letters; the log is kept
 //! from every cursor on. No buyer ever waits for a sink.
 //!
-//! `sink` defines a sink, `sinks` runs them all, `runner` runs one (`redrive` its dead letters,
+//! `sink` defines a sink, `sinks` runs them all, `runner` runs one (`opening` opens it, `redrive` its dead letters,
 //! `returning` takes back events of another history), `reader` gathers its batches, `cursor` and
 //! `dead_letters` keep what survives the process, `control` is what operators see.
 
@@ -12,6 +12,7 @@ mod control;
 pub mod cursor;
 mod dead_letters;
 pub mod files;
+mod opening;
 mod reader;
 mod redrive;
 mod returning;

@@ -70,7 +70,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                     failure = Some(why);
                     break;
                 }
-                Err(Failed::Told) => {
+                Err(Failed::Ordered) => {
                     failure = Some("the sink was told to stop".to_owned());
                     break;
                 }

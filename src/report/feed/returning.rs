@@ -8,8 +8,8 @@
 //! Deliberately absent: how each sink takes back.
 
 use super::cursor::Lost;
-use super::runner::{Failed, Runner, failed, told_to_drop, unread};
-use super::sink::{Convert, Deliver, Kept, Mark};
+use super::runner::{Failed, Runner, failed, ordered_to_drop, unread};
+use super::sink::{Convert, Deliver, Kept, SinkRecord};
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Located};
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         let taking = tokio::time::timeout(TAKE_BACK_MAX, self.deliver.take_back(from, &to));
         let taken = tokio::select! {
             taken = taking => taken,
-            () = told_to_drop(&self.wanted) => return Err(Failed::Told),
+            () = ordered_to_drop(&self.wanted) => return Err(Failed::Ordered),
         };
         let events = match taken {
             Ok(Ok(events)) => events,
@@ -83,7 +83,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         let parting = tokio::time::timeout(TAKE_BACK_MAX, self.deliver.parting());
         let told = tokio::select! {
             told = parting => told,
-            () = told_to_drop(&self.wanted) => return Err(Failed::Told),
+            () = ordered_to_drop(&self.wanted) => return Err(Failed::Ordered),
         };
         let by_itself = match told {
             Ok(Ok(parting)) => parting,
@@ -158,7 +158,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         Ok(common.unwrap_or(first))
     }
 
-    async fn newest(&mut self, from: Lsn, before: Lsn) -> Result<Option<Mark>, Failed> {
+    async fn newest(&mut self, from: Lsn, before: Lsn) -> Result<Option<SinkRecord>, Failed> {
         let asking = self.deliver.newest(from, before);
         match tokio::time::timeout(self.settings.deliver_timeout, asking).await {
             Ok(newest) => newest.map_err(|error| failed::<D>(&error)),

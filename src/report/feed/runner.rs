@@ -1,4 +1,4 @@
-//! Owns running one sink: opening, delivering, retrying, halving rejected batches, and moving the
+//! Owns running one sink: delivering, retrying, halving rejected batches, and moving the
 //! cursor.
 //!
 //! Invariants: 1. the cursor passes an event only once it is delivered or durably among the dead
@@ -7,9 +7,10 @@
 //! takes effect between two deliveries, an end or a giving up at once.
 //! Deliberately absent: what is delivered, and reading the log.
 
-use super::control::{Control, Redrive, Wanted};
-use super::cursor::{Mode, Place, SinkState};
+use super::control::{Control, Redrive, SinkOrder};
+use super::cursor::{Mode, SinkState};
 use super::dead_letters::{DeadLetters, Letter};
+use super::opening::Returned;
 use super::reader::{self, Gathered};
 use super::sink::{
     Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Placed, Purpose,
@@ -17,7 +18,7 @@ use super::sink::{
 use super::wait::Backoff;
 use crate::causes::with_causes;
 use crate::ids::Lsn;
-use crate::journal::{Cursor, Directory, Elsewhere, Journal, JournalError, Located};
+use crate::journal::{Cursor, Directory, Journal, JournalError};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -53,42 +54,23 @@ pub(super) struct Runner<C: Convert, D: Deliver<Item = C::Item>> {
     pub(super) state: SinkState,
     pub(super) saved: Instant,
     pub(super) opened: bool,
-    pub(super) wanted: watch::Receiver<Wanted>,
+    pub(super) wanted: watch::Receiver<SinkOrder>,
     pub(super) redrives: mpsc::Receiver<Redrive>,
     /// Dropped after the first attempt to open the sink.
     pub(super) unlooked: Option<blocking::Sender<()>>,
 }
 
-/// An open sink.
-struct Opened {
-    cursor: Cursor,
-    returned: Returned,
-}
-
-impl Opened {
-    const fn here(cursor: Cursor) -> Self {
-        let returned = Returned::No;
-        Self { cursor, returned }
-    }
-}
-
-/// Whether a sink took back events of another history when it was opened.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Returned {
-    Yes,
-    No,
-}
-
 /// Why delivering stopped.
 enum Halt {
     /// The requested state has changed.
-    Told,
+    Ordered,
     /// The sink rejects it permanently.
     Rejected(String),
 }
 
 pub(super) enum Failed {
-    Told,
+    /// The sink is to stop, or its log to be let go.
+    Ordered,
     Rejected(String),
     Later(String),
     Misconfigured(String),
@@ -100,8 +82,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         loop {
             let wanted = *self.wanted.borrow_and_update();
             match wanted {
-                Wanted::Stop => break,
-                Wanted::Mode(mode @ Mode::Run) => {
+                SinkOrder::Stop => break,
+                SinkOrder::Mode(mode @ Mode::Run) => {
                     self.note_mode(mode);
                     if let Err(Halt::Rejected(cause)) = self.follow().await {
                         let why = format!("cannot move the sink's cursor: {cause}");
@@ -111,7 +93,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                         let _ = self.rest(&mut backoff, Failed::Misconfigured(why)).await;
                     }
                 }
-                Wanted::Mode(mode) => {
+                SinkOrder::Mode(mode) => {
                     self.note_mode(mode);
                     self.stand_still().await;
                 }
@@ -177,7 +159,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         loop {
             tokio::select! {
                 biased;
-                _ = self.wanted.changed() => return Err(Halt::Told),
+                _ = self.wanted.changed() => return Err(Halt::Ordered),
                 Some(redrive) = self.redrives.recv() => self.redrive(redrive).await,
                 read = reading.recv() => match read {
                     Some(Ok(batch)) => self.hand_over(&batch).await?,
@@ -189,83 +171,6 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 }
             }
         }
-    }
-
-    /// Opens the sink, and takes back events of a history that was given up.
-    async fn open(&mut self) -> Result<Opened, Failed> {
-        let opened = self.try_to_open().await;
-        self.unlooked = None;
-        opened
-    }
-
-    async fn try_to_open(&mut self) -> Result<Opened, Failed> {
-        let (log_id, generation) = (self.journal.log_id(), self.journal.generation());
-        let opening = self.deliver.open(log_id, generation);
-        let opening = tokio::time::timeout(self.settings.deliver_timeout, opening);
-        let told = tokio::select! {
-            told = opening => told,
-            () = told_to_drop(&self.wanted) => return Err(Failed::Told),
-        };
-        let own = match told {
-            Ok(Ok(own)) => own,
-            Ok(Err(error)) => return Err(failed::<D>(&error)),
-            Err(_) => return Err(Failed::Later("opening took too long".to_owned())),
-        };
-        let beginning = Place::beginning(generation).cursor();
-        let (goes_on_at, shown) = match self.control.kept {
-            Kept::InSink => (own.unwrap_or(beginning), None),
-            Kept::InFile => (self.state.cursor(), own),
-        };
-        let mut elsewhere = None;
-        for cursor in shown.iter().chain([&goes_on_at]) {
-            let located = self
-                .journal
-                .history()
-                .locate(cursor)
-                .map_err(|it| unread(&it))?;
-            if let Located::Elsewhere(parting) = located {
-                elsewhere = Some((*cursor, parting));
-                break;
-            }
-        }
-        let opened = match elsewhere {
-            None => {
-                self.journal.history().reader_is_at(self.control.name, None);
-                Opened::here(goes_on_at)
-            }
-            Some((cursor, parting)) if self.journal.history().has_given_up(&cursor) => {
-                tracing::warn!(
-                    event = "sink_returns",
-                    sink = self.control.name,
-                    cursor = cursor.lsn.0,
-                    generation = %cursor.generation,
-                    "the sink has a history of the log that was given up: {parting}; it takes back what the log does not have"
-                );
-                let cursor = self.take_back(&cursor).await?;
-                self.journal.history().reader_is_at(self.control.name, None);
-                Opened {
-                    cursor,
-                    returned: Returned::Yes,
-                }
-            }
-            Some((cursor, parting)) => {
-                let elsewhere = Elsewhere { cursor, parting };
-                let name = self.control.name;
-                self.journal.history().reader_is_at(name, Some(elsewhere));
-                return Err(Failed::Misconfigured(format!(
-                    "its cursor (LSN {} of generation {}) is of another history of the log: {parting}; \
-                     this data directory is a restored or older copy, see GET /readyz",
-                    cursor.lsn, cursor.generation
-                )));
-            }
-        };
-        self.opened = true;
-        self.state.place.clone_from(&self.settings.place);
-        // First the cursor: so far it came from the file, which may be ahead of a sink that was
-        // emptied.
-        self.control.cursor_at(opened.cursor.lsn);
-        self.control.is_up();
-        Ok(opened)
     }
 
     /// Reports that the log no longer has events that the sink never got, and continues after them.
@@ -434,16 +339,16 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         if !self.opened && self.open().await?.returned == Returned::Yes {
             // The batch in progress continues from the cursor before it.
             self.opened = false;
-            return Err(Failed::Told);
+            return Err(Failed::Ordered);
         }
         let batch = Batch { items, purpose };
         let delivering =
             tokio::time::timeout(self.settings.deliver_timeout, self.deliver.deliver(batch));
         let ended = tokio::select! {
             ended = delivering => ended,
-            () = told_to_drop(&self.wanted) => {
+            () = ordered_to_drop(&self.wanted) => {
                 self.opened = false;
-                return Err(Failed::Told);
+                return Err(Failed::Ordered);
             }
         };
         match ended {
@@ -457,7 +362,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     async fn rest(&mut self, backoff: &mut Backoff, failed: Failed) -> Result<(), Halt> {
         let is_first = backoff.is_first();
         let why = match failed {
-            Failed::Told => return Err(Halt::Told),
+            Failed::Ordered => return Err(Halt::Ordered),
             Failed::Rejected(cause) => return Err(Halt::Rejected(cause)),
             Failed::Misconfigured(why) => {
                 backoff.lengthen();
@@ -475,7 +380,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         let until = tokio::time::Instant::now() + backoff.next();
         loop {
             tokio::select! {
-                _ = self.wanted.changed() => return Err(Halt::Told),
+                _ = self.wanted.changed() => return Err(Halt::Ordered),
                 // If the dead letters are full, redriving makes room.
                 Some(redrive) = self.redrives.recv() => self.redrive(redrive).await,
                 () = tokio::time::sleep_until(until) => return Ok(()),
@@ -549,8 +454,9 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
 }
 
 /// Waits until the sink must drop its current batch: at its end, or when it is given up.
-pub(super) async fn told_to_drop(wanted: &watch::Receiver<Wanted>) {
-    let drops = |wanted: &Wanted| matches!(wanted, Wanted::Stop | Wanted::Mode(Mode::GivenUp));
+pub(super) async fn ordered_to_drop(wanted: &watch::Receiver<SinkOrder>) {
+    let drops =
+        |wanted: &SinkOrder| matches!(wanted, SinkOrder::Stop | SinkOrder::Mode(Mode::GivenUp));
     // An error means that the sender is gone; then the sink ends, too.
     let _ = wanted.clone().wait_for(drops).await;
 }

@@ -73,7 +73,7 @@ pub trait Deliver: Send + 'static {
         &mut self,
         from: Lsn,
         before: Lsn,
-    ) -> impl Future<Output = Result<Option<Mark>, Self::Error>> + Send;
+    ) -> impl Future<Output = Result<Option<SinkRecord>, Self::Error>> + Send;
 
     /// Takes back the events from `to` on, keeps them where an operator finds them, and moves the
     /// cursor from `from` to `to`, all or nothing. Returns the number of events.
@@ -90,7 +90,7 @@ pub trait Deliver: Send + 'static {
 /// A sink's record of an event, to compare it with the event that the log has at this LSN. It must
 /// not depend on the version of the program that delivered it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct SinkRecord {
     /// Where it stands.
     pub lsn: Lsn,
     /// When it happened.
@@ -99,7 +99,7 @@ pub struct Mark {
     pub user: Option<String>,
 }
 
-impl Mark {
+impl SinkRecord {
     /// Whether it is the same event. In different histories the times differ.
     pub(super) fn is_of(&self, entry: &AuditEntry) -> bool {
         let user = entry.event.user().map(crate::ids::UserId::as_str);
@@ -146,14 +146,14 @@ pub struct Placed<I> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
     /// Items that were rejected permanently, if the sink can name them.
-    pub rejected: Vec<Rejection>,
+    pub rejected: Vec<RejectedItem>,
     /// Number of further rejected items that the sink keeps in its own dead letters.
     pub buried: usize,
 }
 
 /// An item that was rejected permanently.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
+pub struct RejectedItem {
     /// Its index in the batch.
     pub index: usize,
     pub cause: String,

@@ -5,7 +5,7 @@
 //! no request waits for any; the log is kept for every sink except those given up, which is logged.
 //! Deliberately absent: the kinds of sinks.
 
-use super::control::{Control, Redrive, Redriven, SinkStatus, Wanted};
+use super::control::{Control, Redrive, Redriven, SinkOrder, SinkStatus};
 use super::cursor::{self, CursorError, Mode, SinkState, log_id_text};
 use super::dead_letters::{DeadLetters, Letter, LetterError};
 use super::runner::{RunSettings, Runner};
@@ -294,9 +294,9 @@ impl Sinks {
             self.journal.tail().retain_again(name);
         }
         control.wanted.send_if_modified(|wanted| {
-            let changes = *wanted != Wanted::Stop && *wanted != Wanted::Mode(mode);
+            let changes = *wanted != SinkOrder::Stop && *wanted != SinkOrder::Mode(mode);
             if changes {
-                *wanted = Wanted::Mode(mode);
+                *wanted = SinkOrder::Mode(mode);
             }
             changes
         });
@@ -399,7 +399,7 @@ impl Sinks {
         }
         let mut running = self.running.lock();
         for sink in running.iter() {
-            sink.control.wanted.send_replace(Wanted::Stop);
+            sink.control.wanted.send_replace(SinkOrder::Stop);
         }
         for sink in running.iter_mut() {
             if let Some(thread) = sink.thread.take() {
@@ -448,9 +448,9 @@ impl DiskWatch {
             return;
         }
         let given_up = control.wanted.send_if_modified(|wanted| {
-            let gives_up = matches!(wanted, Wanted::Mode(Mode::Run | Mode::Paused));
+            let gives_up = matches!(wanted, SinkOrder::Mode(Mode::Run | Mode::Paused));
             if gives_up {
-                *wanted = Wanted::Mode(Mode::GivenUp);
+                *wanted = SinkOrder::Mode(Mode::GivenUp);
             }
             gives_up
         });

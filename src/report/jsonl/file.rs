@@ -10,7 +10,9 @@ use super::{JsonlSettings, lines};
 use crate::files::{self, folder_of};
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Generation};
-use crate::report::feed::cursor::{Place, log_id_text, replace, sealed, sync_folder, unsealed};
+use crate::report::feed::cursor::{
+    StoredCursor, log_id_text, replace, sealed, sync_folder, unsealed,
+};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -58,7 +60,7 @@ pub enum JsonlError {
 struct Account {
     log_id: String,
     #[serde(flatten)]
-    at: Place,
+    at: StoredCursor,
     length: u64,
 }
 
@@ -87,7 +89,7 @@ impl EventFile {
         let begun = account.is_some();
         let mut account = account.unwrap_or(Account {
             log_id: ours.clone(),
-            at: Place::beginning(generation),
+            at: StoredCursor::beginning(generation),
             length: 0,
         });
         if account.log_id != ours {

@@ -5,7 +5,7 @@
 
 use super::file::{JsonlError, failed, full_files};
 use crate::ids::Lsn;
-use crate::report::feed::sink::Mark;
+use crate::report::feed::sink::SinkRecord;
 use crate::time::UnixMs;
 use serde::Deserialize;
 use std::fs::File;
@@ -25,7 +25,11 @@ struct LineHead {
 }
 
 /// The newest event in the files of `path` from `from` on and before `before`.
-pub(super) fn newest(path: &Path, from: Lsn, before: Lsn) -> Result<Option<Mark>, JsonlError> {
+pub(super) fn newest(
+    path: &Path,
+    from: Lsn,
+    before: Lsn,
+) -> Result<Option<SinkRecord>, JsonlError> {
     let mut files = full_files(path)?;
     files.push(path.to_owned());
     for file in files.iter().rev() {
@@ -38,7 +42,7 @@ pub(super) fn newest(path: &Path, from: Lsn, before: Lsn) -> Result<Option<Mark>
         let (_, line) = lines.around(end - 1)?;
         let at = UnixMs::parse(&line.at);
         let at = at.ok_or_else(|| lines.no_line(end - 1))?;
-        return Ok((line.lsn >= from.0).then_some(Mark {
+        return Ok((line.lsn >= from.0).then_some(SinkRecord {
             lsn: Lsn(line.lsn),
             at,
             kind: line.kind,

@@ -12,7 +12,8 @@ mod lines;
 
 use super::event_bytes;
 use super::feed::sink::{
-    Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Mark, Purpose, Sink, Unfit,
+    Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Purpose, Sink, SinkRecord,
+    Unfit,
 };
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Generation};
@@ -90,7 +91,7 @@ impl Deliver for LineFile {
         Ok(cursor)
     }
 
-    async fn newest(&mut self, from: Lsn, before: Lsn) -> Result<Option<Mark>, JsonlError> {
+    async fn newest(&mut self, from: Lsn, before: Lsn) -> Result<Option<SinkRecord>, JsonlError> {
         lines::newest(&self.settings.path, from, before)
     }
 

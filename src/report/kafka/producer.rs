@@ -15,7 +15,9 @@ use super::taken_back::{blocking, has};
 use super::topic::{TopicParting, TopicReader};
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Generation};
-use crate::report::feed::sink::{Batch, Batching, Class, Deliver, Delivered, Mark, Rejection};
+use crate::report::feed::sink::{
+    Batch, Batching, Class, Deliver, Delivered, RejectedItem, SinkRecord,
+};
 use compact_str::ToCompactString;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -112,7 +114,7 @@ impl Producing {
         producer: &ThreadedProducer<Flight>,
         items: &[Marked<'_>],
         until: Instant,
-    ) -> Result<Vec<Rejection>, KafkaFailure> {
+    ) -> Result<Vec<RejectedItem>, KafkaFailure> {
         let topic = &self.settings.topic;
         let mut refused = Vec::new();
         for (index, marked) in items.iter().enumerate() {
@@ -123,7 +125,7 @@ impl Producing {
                         tokio::time::sleep(QUEUE_FULL_WAIT).await;
                         continue;
                     }
-                    Err(code) if class_of(code) == Class::Rejected => refused.push(Rejection {
+                    Err(code) if class_of(code) == Class::Rejected => refused.push(RejectedItem {
                         index,
                         cause: code.to_string(),
                     }),
@@ -169,9 +171,9 @@ impl Producing {
     async fn bury(
         &mut self,
         items: &[Marked<'_>],
-        refused: Vec<Rejection>,
+        refused: Vec<RejectedItem>,
         until: Instant,
-    ) -> Result<Vec<Rejection>, KafkaFailure> {
+    ) -> Result<Vec<RejectedItem>, KafkaFailure> {
         let Some(topic) = self.settings.dlq_topic.clone() else {
             return Ok(refused);
         };
@@ -203,7 +205,7 @@ impl Producing {
                 // The dead letters of the data directory keep it.
                 Err(failure) => {
                     self.producer = None;
-                    left.push(Rejection {
+                    left.push(RejectedItem {
                         index: rejection.index,
                         cause: format!("{}; and {failure}", rejection.cause),
                     });
@@ -284,7 +286,7 @@ impl Producing {
             let producer = self.producer()?;
             let failure = match self.send_all(&producer, &items[start..end], until).await {
                 Ok(by_library) => {
-                    refused.extend(by_library.into_iter().map(|it| Rejection {
+                    refused.extend(by_library.into_iter().map(|it| RejectedItem {
                         index: start + it.index,
                         ..it
                     }));
@@ -310,7 +312,7 @@ impl Producing {
             // A message sent alone is the rejected one; otherwise send them again in smaller
             // batches.
             if together == 1 {
-                refused.push(Rejection {
+                refused.push(RejectedItem {
                     index: start,
                     cause: failure.to_string(),
                 });
@@ -378,7 +380,11 @@ impl Deliver for Producing {
     }
 
     /// [`Self::parting`] tells all that there is to tell.
-    async fn newest(&mut self, _from: Lsn, _before: Lsn) -> Result<Option<Mark>, KafkaFailure> {
+    async fn newest(
+        &mut self,
+        _from: Lsn,
+        _before: Lsn,
+    ) -> Result<Option<SinkRecord>, KafkaFailure> {
         Ok(None)
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: an attempt is ended by the first event that can end it, and by no other; the row of
 //! its end is complete, so that it is correct even without the row of its start.
 
-use super::rows::{AttemptResult, AttemptRow, Rows};
+use super::rows::{AttemptRow, RowResult, Rows};
 use crate::engine::event::{Flow, Origin};
 use crate::engine::lifecycle::Step;
 use crate::engine::view::HistoryEntry;
@@ -36,7 +36,7 @@ fn blank(place: EventPlace, flow: Flow) -> AttemptRow {
         lsn: place.lsn,
         at: place.at,
         flow: flow.as_str(),
-        result: AttemptResult::Pending,
+        result: RowResult::Pending,
         reason: None,
         user: None,
         product: None,
@@ -58,7 +58,7 @@ fn blank(place: EventPlace, flow: Flow) -> AttemptRow {
 /// is complete, so that it is correct even without the row of its start.
 pub(super) fn end_buy(
     known: &PurchaseAsOf,
-    result: AttemptResult,
+    result: RowResult,
     reason: Option<String>,
     place: EventPlace,
     rows: &mut Rows,
@@ -104,7 +104,7 @@ pub(super) fn end_buy(
 pub(super) fn end_refund(
     known: &PurchaseAsOf,
     number: u32,
-    result: AttemptResult,
+    result: RowResult,
     reason: Option<String>,
     place: EventPlace,
     rows: &mut Rows,

@@ -5,31 +5,24 @@
 //! crash, and when redriven. So the sink needs no state of its own, and can start in the middle of
 //! a purchase.
 
-use super::attempts::{EventPlace, end_buy, end_refund, from_origin, refund_attempt, stepped};
+use super::attempts::{EventPlace, end_buy, end_refund, from_origin, stepped};
+use super::bookings::{TOKENS, count, entry, reward};
 use super::encode::Tuple;
-use super::rows::{
-    ACTIONS, AUDIT, AttemptResult, AttemptRow, Booking, Disputed, LedgerRow, PromotionUse, REWARDS,
-    Risk, Rows, Transaction,
-};
-use crate::engine::dispute::DisputeStatus;
+use super::rows::{AttemptRow, Booking, PromotionUse, Risk, RowResult, Rows, Transaction};
+use super::tables::{ACTIONS, AUDIT};
 use crate::engine::event::{
-    AttemptEvent, AttemptRefused, BuyerEvent, Clawback, DeclineCause, DisputeClosed, DisputeEvent,
-    DisputeOpened, Event, Flow, GivenBack, Group, HoldAfter, HoldEvent, HoldPlaced, Origin,
-    PaymentCaptured, PaymentEvent, PaymentStarted, RefundEvent, RefundReturned, RefundStarted,
-    ReviewEvent, ReviewVerdict,
+    AttemptEvent, AttemptRefused, BuyerEvent, DeclineCause, DisputeEvent, Event, Flow, Group,
+    HoldAfter, HoldEvent, HoldPlaced, Origin, PaymentCaptured, PaymentEvent, PaymentStarted,
+    RefundEvent, ReviewEvent, ReviewVerdict,
 };
-use crate::engine::lifecycle::{PaidState, Stands, Step, stands};
+use crate::engine::lifecycle::{Stands, Step, stands};
 use crate::ids::PurchaseId;
 use crate::journal::{Journal, PurchaseAsOf};
-use crate::money::Amount;
 use crate::receipts::Sealer;
 use crate::report::attempt::metadata_json;
 use crate::report::event_bytes;
 use crate::report::feed::sink::{Convert, Fed, Unfit};
 use std::sync::Arc;
-
-/// The currency of reward tokens in the ledger.
-const TOKENS: &str = "TOKENS";
 
 /// The reason of attempts that a risk rule blocked.
 const RISK_BLOCKED: &str = "risk_blocked";
@@ -89,7 +82,7 @@ impl ToRows {
                 ReviewVerdict::Rejected(_) => {
                     let known = self.known(it.purchase, place)?;
                     let reason = Some("review_rejected".to_owned());
-                    end_buy(&known, AttemptResult::Failed, reason, place, rows)
+                    end_buy(&known, RowResult::Failed, reason, place, rows)
                 }
             },
             Group::Refund(event) => self.of_refund(event, place, rows),
@@ -158,7 +151,7 @@ impl ToRows {
             PaymentEvent::PaymentDeclined(it) => {
                 let known = self.known(it.purchase, place)?;
                 let reason = it.cause.as_str().to_owned();
-                end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)?;
+                end_buy(&known, RowResult::Failed, Some(reason), place, rows)?;
                 // Only a decline by the issuer counts against the buyer.
                 if it.cause == DeclineCause::DeclinedByIssuer {
                     rows.risk = Some(Risk {
@@ -172,7 +165,7 @@ impl ToRows {
             PaymentEvent::VoidStarted(it) => {
                 let known = self.known(it.purchase, place)?;
                 let reason = it.cause.as_str().to_owned();
-                end_buy(&known, AttemptResult::Failed, Some(reason), place, rows)
+                end_buy(&known, RowResult::Failed, Some(reason), place, rows)
             }
             PaymentEvent::PaymentVoided(it) => {
                 self.payment_ended(it.purchase, it.hold, place, rows)
@@ -194,7 +187,7 @@ impl ToRows {
             RefundEvent::RefundStarted(it) => self.refund_started(it, place, rows),
             RefundEvent::RefundSucceeded(it) => {
                 let known = self.known(it.purchase, place)?;
-                end_refund(&known, it.number, AttemptResult::Success, None, place, rows)?;
+                end_refund(&known, it.number, RowResult::Success, None, place, rows)?;
                 self.refunded(&known, it.amount, it.clawback, place, rows)?;
                 use_back_where_ended(&known, place, rows);
                 Ok(())
@@ -202,14 +195,7 @@ impl ToRows {
             RefundEvent::RefundFailed(it) => {
                 let known = self.known(it.purchase, place)?;
                 let reason = it.code.as_ref().map(ToString::to_string);
-                end_refund(
-                    &known,
-                    it.number,
-                    AttemptResult::Failed,
-                    reason,
-                    place,
-                    rows,
-                )
+                end_refund(&known, it.number, RowResult::Failed, reason, place, rows)
             }
             RefundEvent::RefundFound(it) => {
                 let known = self.known(it.purchase, place)?;
@@ -221,7 +207,11 @@ impl ToRows {
         }
     }
 
-    fn known(&self, purchase: PurchaseId, place: EventPlace) -> Result<PurchaseAsOf, Unfit> {
+    pub(super) fn known(
+        &self,
+        purchase: PurchaseId,
+        place: EventPlace,
+    ) -> Result<PurchaseAsOf, Unfit> {
         let known = self.journal.tail().purchase_as_of(purchase, place.lsn);
         known.ok_or_else(|| Unfit(format!("the purchase {purchase} is not known")))
     }
@@ -260,7 +250,7 @@ impl ToRows {
         let known = self.known(it.purchase, place)?;
         let view = &known.view;
         rows.attempt = Some(Box::new(AttemptRow {
-            result: AttemptResult::Pending,
+            result: RowResult::Pending,
             user: Some(it.user.to_string()),
             product: Some(view.product.to_string()),
             quantity: Some(view.quantity),
@@ -291,7 +281,7 @@ impl ToRows {
         rows: &mut Rows,
     ) -> Result<(), Unfit> {
         let known = self.known(it.purchase, place)?;
-        end_buy(&known, AttemptResult::Success, None, place, rows)?;
+        end_buy(&known, RowResult::Success, None, place, rows)?;
         rows.transaction = Some(Box::new(self.transaction(&known, place)?));
         let (granted, paid) = (count(it.tokens.get())?, count(it.debt_paid.get())?);
         let purchase = it.purchase.to_string();
@@ -317,127 +307,12 @@ impl ToRows {
         Ok(())
     }
 
-    fn refund_started(
-        &self,
-        it: &RefundStarted,
-        place: EventPlace,
-        rows: &mut Rows,
-    ) -> Result<(), Unfit> {
-        let known = self.known(it.purchase, place)?;
-        let row = refund_attempt(&known, it.amount, place);
-        rows.attempt = Some(Box::new(AttemptRow {
-            request: Some(it.by.request.to_string()),
-            owner: Some(it.by.owner.to_string()),
-            ..row
-        }));
-        Ok(())
-    }
-
-    fn refunded(
+    /// The row of the purchase as captured; the caller adds the effect of the event.
+    pub(super) fn transaction(
         &self,
         known: &PurchaseAsOf,
-        amount: Amount,
-        clawback: Clawback,
         place: EventPlace,
-        rows: &mut Rows,
-    ) -> Result<(), Unfit> {
-        let mut row = self.transaction(known, place)?;
-        row.refunds = 1;
-        row.refunded = amount.get();
-        let amount = row.refunded;
-        let moved = [
-            entry("refunds", &row.currency, amount),
-            entry("cash_clearing", &row.currency, -amount),
-        ];
-        money_moves(&row, moved, (clawback, GivenBack::default()), place, rows)?;
-        rows.transaction = Some(Box::new(row));
-        Ok(())
-    }
-
-    fn refund_returned(
-        &self,
-        it: &RefundReturned,
-        place: EventPlace,
-        rows: &mut Rows,
-    ) -> Result<(), Unfit> {
-        let mut row = self.transaction(&self.known(it.purchase, place)?, place)?;
-        // The refund still counts as one, but its money came back.
-        row.refunded = -it.amount.get();
-        let moved = [
-            entry("cash_clearing", &row.currency, it.amount.get()),
-            entry("refunds", &row.currency, -it.amount.get()),
-        ];
-        money_moves(
-            &row,
-            moved,
-            (Clawback::default(), it.given_back),
-            place,
-            rows,
-        )?;
-        rows.transaction = Some(Box::new(row));
-        Ok(())
-    }
-
-    fn dispute_opened(
-        &self,
-        it: &DisputeOpened,
-        place: EventPlace,
-        rows: &mut Rows,
-    ) -> Result<(), Unfit> {
-        let mut row = self.transaction(&self.known(it.purchase, place)?, place)?;
-        row.dispute = Some(Disputed {
-            word: "opened",
-            lsn: place.lsn,
-            charged_back: it.charged_back.get(),
-        });
-        rows.transaction = Some(Box::new(row));
-        if it.before.is_none() {
-            rows.risk = Some(Risk {
-                disputes: 1,
-                ..Risk::none(it.user.as_str(), place.lsn)
-            });
-        }
-        Ok(())
-    }
-
-    fn dispute_closed(
-        &self,
-        it: &DisputeClosed,
-        place: EventPlace,
-        rows: &mut Rows,
-    ) -> Result<(), Unfit> {
-        let known = self.known(it.purchase, place)?;
-        let mut row = self.transaction(&known, place)?;
-        row.dispute = Some(Disputed {
-            // Another dispute of the purchase may be open.
-            word: match it.leaves {
-                PaidState::Disputed => DisputeStatus::Opened.as_str(),
-                PaidState::Captured
-                | PaidState::PartiallyRefunded
-                | PaidState::Refunded
-                | PaidState::ChargedBack => it.dispute.status.as_str(),
-            },
-            lsn: place.lsn,
-            charged_back: it.charged_back.get(),
-        });
-        let moved = [
-            entry("chargebacks", &row.currency, it.taken()),
-            entry("cash_clearing", &row.currency, -it.taken()),
-        ];
-        money_moves(&row, moved, (it.clawback, it.given_back), place, rows)?;
-        if it.more_lost() != 0 {
-            rows.risk = Some(Risk {
-                chargebacks: i64::from(it.more_lost()),
-                ..Risk::none(it.user.as_str(), place.lsn)
-            });
-        }
-        rows.transaction = Some(Box::new(row));
-        use_back_where_ended(&known, place, rows);
-        Ok(())
-    }
-
-    /// The row of the purchase as captured; the caller adds the effect of the event.
-    fn transaction(&self, known: &PurchaseAsOf, place: EventPlace) -> Result<Transaction, Unfit> {
+    ) -> Result<Transaction, Unfit> {
         let view = &known.view;
         let unfit = |what: &str| Unfit(format!("the purchase {} {what}", view.purchase));
         let sealed = self.sealer.receipt(view);
@@ -479,7 +354,7 @@ fn hold_placed(it: &HoldPlaced, place: EventPlace, rows: &mut Rows) {
     // The hold of a buy is part of the buy, whose attempt is the payment.
     if it.flow == Flow::Hold {
         rows.attempt = Some(Box::new(AttemptRow {
-            result: AttemptResult::Success,
+            result: RowResult::Success,
             user: Some(it.user.to_string()),
             product: Some(it.product.to_string()),
             quantity: Some(it.quantity),
@@ -512,7 +387,7 @@ fn hold_placed(it: &HoldPlaced, place: EventPlace, rows: &mut Rows) {
 
 fn refused(it: &AttemptRefused, place: EventPlace, rows: &mut Rows) {
     rows.attempt = Some(Box::new(AttemptRow {
-        result: AttemptResult::Refused,
+        result: RowResult::Refused,
         reason: Some(it.reason.reason().to_owned()),
         user: it.user.as_ref().map(ToString::to_string),
         product: it.product.as_ref().map(ToString::to_string),
@@ -542,7 +417,7 @@ fn refused(it: &AttemptRefused, place: EventPlace, rows: &mut Rows) {
 
 fn tokens_spent(it: &crate::engine::event::TokensSpent, place: EventPlace, rows: &mut Rows) {
     rows.attempt = Some(Box::new(AttemptRow {
-        result: AttemptResult::Success,
+        result: RowResult::Success,
         user: Some(it.user.to_string()),
         ended: Some((place.lsn, place.at)),
         ..from_origin(place, Flow::Reward, &it.origin)
@@ -573,7 +448,7 @@ fn tokens_spent(it: &crate::engine::event::TokensSpent, place: EventPlace, rows:
 
 /// A promotion's use is given back with the first event that ends the purchase for the buyer, and
 /// with no later one, so exactly once.
-fn use_back_where_ended(known: &PurchaseAsOf, place: EventPlace, rows: &mut Rows) {
+pub(super) fn use_back_where_ended(known: &PurchaseAsOf, place: EventPlace, rows: &mut Rows) {
     let view = &known.view;
     let steps = || view.history.iter().map(|it| it.step);
     let before = stands(steps().take(view.history.len().saturating_sub(1)));
@@ -587,77 +462,6 @@ fn use_back_where_ended(known: &PurchaseAsOf, place: EventPlace, rows: &mut Rows
         used: None,
         given_back: Some((place.lsn, place.at)),
     });
-}
-
-/// Books refunded or returned money, and the reward tokens with it.
-fn money_moves(
-    row: &Transaction,
-    [to, from]: [LedgerRow<'_>; 2],
-    (clawback, given_back): (Clawback, GivenBack),
-    place: EventPlace,
-    rows: &mut Rows,
-) -> Result<(), Unfit> {
-    let (recovered, shortfall) = (
-        count(clawback.recovered.get())?,
-        count(clawback.shortfall.get())?,
-    );
-    let booking = Booking {
-        lsn: place.lsn,
-        at: place.at,
-        purchase: Some(&row.purchase),
-        user: &row.user,
-    };
-    let (given, paid) = (
-        count(given_back.tokens.get())?,
-        count(given_back.debt_paid.get())?,
-    );
-    let entries = [
-        to,
-        from,
-        entry("token_liability", TOKENS, recovered + paid - given),
-        entry("token_receivable", TOKENS, shortfall - paid),
-        entry("token_grants", TOKENS, given - recovered - shortfall),
-    ];
-    booking.write(&entries, &mut rows.ledger);
-    if given != 0 {
-        // An event takes tokens back or gives them back, never both.
-        reward(
-            &booking,
-            "given_back",
-            given - paid,
-            -paid,
-            &mut rows.reward,
-        );
-    }
-    if recovered != 0 || shortfall != 0 {
-        reward(
-            &booking,
-            "clawed_back",
-            -recovered,
-            shortfall,
-            &mut rows.reward,
-        );
-    }
-    Ok(())
-}
-
-const fn entry<'e>(account: &'static str, currency: &'e str, amount: i64) -> LedgerRow<'e> {
-    LedgerRow {
-        account,
-        currency,
-        amount,
-    }
-}
-
-fn reward(booking: &Booking<'_>, reason: &str, tokens: i64, debt: i64, into: &mut Vec<u8>) {
-    Tuple::new(into, REWARDS.columns.len())
-        .lsn(booking.lsn)
-        .instant(booking.at)
-        .text(booking.user)
-        .text(reason)
-        .text_or_null(booking.purchase)
-        .bigint(tokens)
-        .bigint(debt);
 }
 
 fn action(
@@ -678,8 +482,4 @@ fn action(
         .text_or_null(purchase.map(|it| it.to_string()).as_deref())
         .text_or_null(origin.ip.map(|it| it.to_string()).as_deref())
         .text_or_null(origin.device.as_ref().map(crate::ids::DeviceId::as_str));
-}
-
-fn count(tokens: u64) -> Result<i64, Unfit> {
-    i64::try_from(tokens).map_err(|_| Unfit("more tokens than can be counted".to_owned()))
 }

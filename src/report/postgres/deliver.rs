@@ -8,15 +8,16 @@
 use super::connect::{Connected, connect};
 use super::encode::{HEADER, TRAILER, bigint};
 use super::fault::PostgresError;
-use super::rows::{
-    ACTIONS, ATTEMPTS, AUDIT, LEDGER, REWARDS, RISK, RowBatch, RowTable, Rows, TRANSACTIONS, USES,
-};
+use super::rows::{RowBatch, Rows};
 use super::settings::{Migrate, PostgresSettings};
+use super::tables::{
+    ACTIONS, ATTEMPTS, AUDIT, LEDGER, REWARDS, RISK, RowTable, TRANSACTIONS, USES,
+};
 use super::{history, schema};
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Generation};
 use crate::report::feed::cursor::log_id_text;
-use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Mark, Placed, Purpose};
+use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Placed, Purpose, SinkRecord};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::collections::HashSet;
@@ -26,7 +27,7 @@ use tokio_postgres::{Statement, Transaction};
 /// Bytes of one message of a `COPY`.
 const COPY_CHUNK: usize = 256 << 10;
 
-pub struct Writer {
+pub struct PostgresWriter {
     settings: PostgresSettings,
     session: Option<Session>,
     migrated: bool,
@@ -64,7 +65,7 @@ struct Changing {
     merge: Statement,
 }
 
-impl Writer {
+impl PostgresWriter {
     pub(super) fn new(settings: PostgresSettings) -> Self {
         Self {
             settings,
@@ -74,7 +75,7 @@ impl Writer {
     }
 }
 
-impl Deliver for Writer {
+impl Deliver for PostgresWriter {
     type Item = Rows;
     type Error = PostgresError;
 
@@ -104,7 +105,11 @@ impl Deliver for Writer {
         Ok(Delivered::default())
     }
 
-    async fn newest(&mut self, from: Lsn, before: Lsn) -> Result<Option<Mark>, PostgresError> {
+    async fn newest(
+        &mut self,
+        from: Lsn,
+        before: Lsn,
+    ) -> Result<Option<SinkRecord>, PostgresError> {
         let session = self.session.as_ref().ok_or(PostgresError::NotOpen)?;
         history::newest(&session.connected.client, from, before).await
     }

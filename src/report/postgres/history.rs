@@ -7,7 +7,7 @@ use super::encode::bigint;
 use super::fault::PostgresError;
 use crate::ids::Lsn;
 use crate::journal::Cursor;
-use crate::report::feed::sink::Mark;
+use crate::report::feed::sink::SinkRecord;
 use crate::time::UnixMs;
 use tokio_postgres::Client;
 
@@ -19,12 +19,12 @@ pub(super) async fn newest(
     client: &Client,
     from: Lsn,
     before: Lsn,
-) -> Result<Option<Mark>, PostgresError> {
+) -> Result<Option<SinkRecord>, PostgresError> {
     let row = client
         .query_opt(NEWEST, &[&bigint(from), &bigint(before)])
         .await
         .map_err(PostgresError::doing("looking for the newest event"))?;
-    Ok(row.map(|row| Mark {
+    Ok(row.map(|row| SinkRecord {
         lsn: Lsn(row.get::<_, i64>(0).unsigned_abs()),
         at: UnixMs::new(row.get::<_, i64>(1).unsigned_abs()),
         kind: row.get(2),

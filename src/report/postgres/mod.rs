@@ -1,12 +1,14 @@
 //! The PostgreSQL sink: every event as rows of the schema `holdfast`, exactly once.
 //!
-//! `convert` makes rows, `deliver` writes them with the cursor in one transaction, `fault`
-//! classifies errors, `history` takes back what the log has lost; `rows` and `encode` are the rows'
+//! `convert` makes rows, with `post_capture` and the ledger's `bookings`; `deliver` writes them with the cursor in one transaction, `fault`
+//! classifies errors, `history` takes back what the log has lost; `rows`, `tables` and `encode` are the rows'
 //! shapes, `schema` the migrations, `connect` connections and TLS; `segments` computes segments of
 //! buyers there. `docs/reporting.md` explains the tables.
 
 #[cfg(feature = "postgres")]
 mod attempts;
+#[cfg(feature = "postgres")]
+mod bookings;
 #[cfg(feature = "postgres")]
 mod connect;
 #[cfg(feature = "postgres")]
@@ -20,11 +22,15 @@ mod fault;
 #[cfg(feature = "postgres")]
 mod history;
 #[cfg(feature = "postgres")]
+mod post_capture;
+#[cfg(feature = "postgres")]
 mod rows;
 #[cfg(feature = "postgres")]
 mod schema;
 pub mod segments;
 mod settings;
+#[cfg(feature = "postgres")]
+mod tables;
 
 #[cfg(feature = "postgres")]
 use {
@@ -37,7 +43,7 @@ use {
 #[cfg(feature = "postgres")]
 pub use {
     convert::ToRows,
-    deliver::Writer,
+    deliver::PostgresWriter,
     fault::PostgresError,
     rows::Rows,
     schema::{is_url, script},
@@ -61,11 +67,11 @@ pub fn sink(
     batching: Batching,
     journal: Arc<Journal>,
     sealer: Sealer,
-) -> Sink<ToRows, Writer> {
+) -> Sink<ToRows, PostgresWriter> {
     Sink {
         name: NAME,
         convert: ToRows::new(journal, sealer),
-        deliver: Writer::new(settings),
+        deliver: PostgresWriter::new(settings),
         cursor: Kept::InSink,
         batching,
     }

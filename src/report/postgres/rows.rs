@@ -1,143 +1,14 @@
-//! Owns the rows: the content of each table, how rows of one batch are combined, and the order
-//! of columns.
+//! Owns the rows: the content of each table, and how rows of one batch are combined.
 //!
 //! Invariants: the rows of an event never change (audit, actions, rewards, ledger) or
 //! commute: sums are added, an end is set once, the later state of a dispute wins by its LSN. So an
 //! event may arrive late, from the dead letters, and the tables end up the same.
 
 use super::encode::{Tuple, bigint};
+use super::tables::{ATTEMPTS, LEDGER, RISK, TRANSACTIONS, USES};
 use crate::ids::Lsn;
 use crate::time::UnixMs;
 use std::collections::BTreeMap;
-
-/// A table with its columns in the order of tuples.
-#[derive(Debug)]
-pub(super) struct RowTable {
-    pub(super) name: &'static str,
-    pub(super) columns: &'static [&'static str],
-}
-
-pub(super) const AUDIT: RowTable = RowTable {
-    name: "audit_log",
-    columns: &["lsn", "at", "kind", "user_id", "purchase_id", "event"],
-};
-pub(super) const ACTIONS: RowTable = RowTable {
-    name: "user_actions",
-    columns: &[
-        "lsn",
-        "at",
-        "user_id",
-        "action",
-        "product_id",
-        "purchase_id",
-        "ip",
-        "device_id",
-    ],
-};
-pub(super) const REWARDS: RowTable = RowTable {
-    name: "user_rewards",
-    columns: &[
-        "lsn",
-        "at",
-        "user_id",
-        "reason",
-        "purchase_id",
-        "tokens",
-        "debt",
-    ],
-};
-pub(super) const LEDGER: RowTable = RowTable {
-    name: "ledger_entries",
-    columns: &[
-        "lsn",
-        "entry",
-        "at",
-        "purchase_id",
-        "user_id",
-        "account",
-        "currency",
-        "amount",
-    ],
-};
-pub(super) const ATTEMPTS: RowTable = RowTable {
-    name: "purchase_attempts",
-    columns: &[
-        "lsn",
-        "at",
-        "flow",
-        "result",
-        "reason",
-        "user_id",
-        "product_id",
-        "quantity",
-        "purchase_id",
-        "amount",
-        "currency",
-        "promotion_code",
-        "card_token",
-        "ip",
-        "device_id",
-        "request_id",
-        "key_owner",
-        "ended_lsn",
-        "ended_at",
-    ],
-};
-pub(super) const TRANSACTIONS: RowTable = RowTable {
-    name: "shop_transactions",
-    columns: &[
-        "purchase_id",
-        "user_id",
-        "product_id",
-        "quantity",
-        "currency",
-        "unit_price",
-        "discount",
-        "amount",
-        "promotion_code",
-        "metadata",
-        "card_token",
-        "authorization_id",
-        "capture_id",
-        "captured_lsn",
-        "captured_at",
-        "receipt_id",
-        "integrity_hash",
-        "receipt_key_id",
-        "receipt_hmac",
-        "signing_key_id",
-        "receipt_signature",
-        "refunds",
-        "refunded_amount",
-        "charged_back_amount",
-        "dispute",
-        "dispute_lsn",
-        "updated_lsn",
-    ],
-};
-pub(super) const USES: RowTable = RowTable {
-    name: "promotion_uses",
-    columns: &[
-        "purchase_id",
-        "promotion_code",
-        "user_id",
-        "used_lsn",
-        "used_at",
-        "given_back_lsn",
-        "given_back_at",
-    ],
-};
-pub(super) const RISK: RowTable = RowTable {
-    name: "risk_profiles",
-    columns: &[
-        "user_id",
-        "declines",
-        "risk_blocks",
-        "disputes",
-        "chargebacks",
-        "updated_lsn",
-    ],
-};
 
 /// The rows of one event.
 #[derive(Debug, Default)]
@@ -165,14 +36,14 @@ impl Rows {
 
 /// The result of an attempt.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(super) enum AttemptResult {
+pub(super) enum RowResult {
     Pending,
     Success,
     Refused,
     Failed,
 }
 
-impl AttemptResult {
+impl RowResult {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -189,7 +60,7 @@ pub(super) struct AttemptRow {
     pub(super) lsn: Lsn,
     pub(super) at: UnixMs,
     pub(super) flow: &'static str,
-    pub(super) result: AttemptResult,
+    pub(super) result: RowResult,
     pub(super) reason: Option<String>,
     pub(super) user: Option<String>,
     pub(super) product: Option<String>,
@@ -209,7 +80,7 @@ pub(super) struct AttemptRow {
 impl AttemptRow {
     /// Merges another event's part of the same row.
     fn merge(&mut self, later: Self) {
-        if later.result != AttemptResult::Pending {
+        if later.result != RowResult::Pending {
             self.result = later.result;
             self.reason = later.reason.or(self.reason.take());
         }

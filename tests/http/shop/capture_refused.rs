@@ -3,7 +3,7 @@
 
 use super::{events_of, pay};
 use serde_json::{Value, json};
-use support::money::{OFTEN, RARELY, asked};
+use support::money::{OFTEN, RARELY, asked, reconciled};
 use support::{ADMIN, Request, SHOP, Server, Setup, until};
 
 const HELD_AGAIN: [&str; 6] = [
@@ -69,12 +69,7 @@ fn a_refused_capture_leaves_the_earlier_hold_to_another_card() {
     // Each try has an authorization of its own at the gateway, and all are known here.
     let charges = Request::get("/admin/sandbox/charges").key(ADMIN);
     assert_eq!(server.ask(&charges).json()["total"], 3);
-    let asked = server.ask(&Request::post("/admin/reconcile").key(ADMIN));
-    let report = until("the comparison has ended", || {
-        let status = server.ask(&Request::get("/admin/reconcile").key(ADMIN));
-        let report = status.json()["report"].clone();
-        (report["run"] == asked.json()["run"]).then_some(report)
-    });
+    let report = reconciled(&server, "");
     assert_eq!(report["differences"], json!([]), "{report}");
 }
 

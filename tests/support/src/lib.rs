@@ -12,6 +12,7 @@
 mod client;
 pub mod clients;
 pub mod commands;
+pub mod copies;
 mod documents;
 pub mod history;
 mod log;

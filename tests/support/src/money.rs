@@ -1,5 +1,5 @@
 //! What tests of money after the purchase ask, and how they look at what came of it.
-use super::{ADMIN, Request, Response, SHOP, Server, binary};
+use super::{ADMIN, Request, Response, SHOP, Server, binary, until};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -41,6 +41,32 @@ pub fn rewards(server: &Server, user: &str) -> [u64; 2] {
 
 pub fn admin(server: &Server, path: &str) -> Response {
     server.ask(&Request::get(path).key(ADMIN))
+}
+
+/// The report of a comparison with the gateway's list that began after this was called; `query` is what its
+/// request says beside, such as `?full=true`.
+pub fn reconciled(server: &Server, query: &str) -> Value {
+    let asked = server.ask(&Request::post(&format!("/admin/reconcile{query}")).key(ADMIN));
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let run = asked.json()["run"].as_u64().unwrap();
+    until("the comparison has ended", || {
+        let mut status = admin(server, "/admin/reconcile").json();
+        let has_run = status["report"]["run"].as_u64() >= Some(run);
+        has_run.then(|| status["report"].take())
+    })
+}
+
+/// A purchase as the operator sees it.
+pub fn purchase_of(server: &Server, id: &str) -> Value {
+    admin(server, &format!("/admin/purchases/{id}")).json()
+}
+
+/// Waits until the purchase has this status.
+pub fn until_status(server: &Server, id: &str, status: &str) -> Value {
+    until(&format!("the purchase is {status}"), || {
+        let purchase = purchase_of(server, id);
+        (purchase["status"] == status).then_some(purchase)
+    })
 }
 
 /// The status, and the reason where it is a refusal.

@@ -32,6 +32,23 @@ pub struct Webhooks {
     pub insists: bool,
 }
 
+impl Webhooks {
+    /// Every event at once and once, to a core's endpoint at `to`.
+    pub fn of_every_event(to: SocketAddr, secret: &str) -> Self {
+        Self {
+            to,
+            path: "/webhooks/stripe".to_owned(),
+            secret: secret.to_owned(),
+            seed: 1,
+            sent_per_mille: 1_000,
+            twice_per_mille: 0,
+            delay_ms_max: 0,
+            tries_max: 5,
+            insists: false,
+        }
+    }
+}
+
 /// One delivery and what it was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {

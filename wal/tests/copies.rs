@@ -1,5 +1,7 @@
 //! What copies of a log are made of and built from: frames as they stand on disk, and cutting; and a log
 //! that the program around it ends.
+// Its helpers are no dependencies under loom, which has tests of its own.
+#![cfg(not(loom))]
 
 use std::sync::Arc;
 use std::thread;

@@ -1,4 +1,6 @@
 //! The log on a real disk, through its public face: append, wait, follow, roll over, remove, reopen.
+// Its helpers are no dependencies under loom, which has tests of its own.
+#![cfg(not(loom))]
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,7 @@
 //! Random steps against a simple model, a vector of what was appended, with closing and opening,
 //! crashing, removing and reading among the steps.
+// Its helpers are no dependencies under loom, which has tests of its own.
+#![cfg(not(loom))]
 
 mod common;
 

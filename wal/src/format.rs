@@ -1,4 +1,5 @@
-//! The bytes on disk: segment header, frame header, record header, witness slot, file names.
+//! The bytes on disk: segment header, frame header, record header; below it the marks beside the segments
+//! and the names of files.
 //! `docs/log-format.md` draws them; everything is little-endian.
 //!
 //! Invariants: 1. every byte that means something is under a checksum, lengths included; 2. a
@@ -8,10 +9,14 @@
 //!
 //! Pure functions over slices: no I/O, no judgement. What a bad frame means is decided in `recovery`.
 
+mod marks;
+pub(crate) mod names;
+
+pub(crate) use marks::{CLEAN_STOP_BYTES, CleanStop, WitnessSlot};
+
 use crc32c::{crc32c, crc32c_append};
 
 use crate::Lsn;
-use crate::config::Witness;
 use crate::generation::Generation;
 
 /// Every record starts at a multiple of this many bytes, so that payloads can be handed out
@@ -38,11 +43,6 @@ pub const WITNESS_SLOT_BYTES: usize = 4096;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"\x89WALSEG\n";
 const FRAME_MAGIC: u32 = u32::from_le_bytes(*b"\xf7WFR");
-const WITNESS_MAGIC: u32 = u32::from_le_bytes(*b"\xf7WIT");
-const WITNESS_USED: usize = 40;
-const CLEAN_STOP_MAGIC: u32 = u32::from_le_bytes(*b"\xf7WCS");
-/// Bytes of the mark of a clean stop.
-pub(crate) const CLEAN_STOP_BYTES: usize = 40;
 
 /// Set in a record's length word: the next record belongs to the same append.
 const MORE: u32 = 1 << 31;
@@ -447,136 +447,4 @@ impl SegmentHeader {
 pub(crate) enum HeaderError {
     Bad(Bad),
     Version(u32),
-}
-
-/// One slot of the witness: what is known to be durable.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(crate) struct WitnessSlot {
-    pub log_id: u128,
-    pub durable: u64,
-    /// Which write this was; its parity is the slot.
-    pub counter: u64,
-}
-
-impl WitnessSlot {
-    pub(crate) fn encode(&self) -> [u8; WITNESS_USED] {
-        let mut bytes = [0; WITNESS_USED];
-        bytes[0..4].copy_from_slice(&WITNESS_MAGIC.to_le_bytes());
-        bytes[8..24].copy_from_slice(&self.log_id.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.durable.to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.counter.to_le_bytes());
-        let checksum = crc32c(&bytes[8..]);
-        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
-        bytes
-    }
-
-    /// What is wrong with a slot that [`WitnessSlot::decode`] does not take.
-    pub(crate) fn mismatch(bytes: &[u8]) -> Bad {
-        let magic = u32_at(bytes, 0);
-        if magic != WITNESS_MAGIC {
-            return Bad::new(Mismatch::WitnessMagic, WITNESS_MAGIC, magic);
-        }
-        Bad::new(
-            Mismatch::WitnessChecksum,
-            crc32c(&bytes[8..]),
-            u32_at(bytes, 4),
-        )
-    }
-
-    /// `None` if the slot is blank or bad; the caller sees which.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes = bytes.get(..WITNESS_USED)?;
-        let sound = u32_at(bytes, 0) == WITNESS_MAGIC && u32_at(bytes, 4) == crc32c(&bytes[8..]);
-        sound.then(|| Self {
-            log_id: u128_at(bytes, 8),
-            durable: u64_at(bytes, 24),
-            counter: u64_at(bytes, 32),
-        })
-    }
-}
-
-/// Where a log ended when it was closed in good order.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(crate) struct CleanStop {
-    pub log_id: u128,
-    pub end: u64,
-    /// Checksum of the last frame, or of the header of the last segment if it has none.
-    pub chain: u32,
-    pub witness: Witness,
-}
-
-impl CleanStop {
-    pub(crate) fn encode(&self) -> [u8; CLEAN_STOP_BYTES] {
-        let mut bytes = [0; CLEAN_STOP_BYTES];
-        bytes[0..4].copy_from_slice(&CLEAN_STOP_MAGIC.to_le_bytes());
-        bytes[8..24].copy_from_slice(&self.log_id.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.end.to_le_bytes());
-        bytes[32..36].copy_from_slice(&self.chain.to_le_bytes());
-        let witness = u32::from(self.witness == Witness::On);
-        bytes[36..40].copy_from_slice(&witness.to_le_bytes());
-        let checksum = crc32c(&bytes[8..]);
-        bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
-        bytes
-    }
-
-    /// `None` if the bytes are none.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != CLEAN_STOP_BYTES
-            || u32_at(bytes, 0) != CLEAN_STOP_MAGIC
-            || u32_at(bytes, 4) != crc32c(&bytes[8..])
-        {
-            return None;
-        }
-        Some(Self {
-            log_id: u128_at(bytes, 8),
-            end: u64_at(bytes, 24),
-            chain: u32_at(bytes, 32),
-            witness: match u32_at(bytes, 36) {
-                0 => Witness::Off,
-                1 => Witness::On,
-                _ => return None,
-            },
-        })
-    }
-}
-
-/// Names of the files in a log's directory.
-pub(crate) mod names {
-    pub(crate) const WITNESS: &str = "witness";
-    pub(crate) const CLEAN_STOP: &str = "closed";
-    const SEGMENT: &str = ".wal";
-    const SPARE: &str = "spare-";
-    pub(crate) const UNFINISHED: &str = ".new";
-    const TORN: &str = "torn-";
-
-    pub(crate) fn segment(first: u64) -> String {
-        format!("{first:020}{SEGMENT}")
-    }
-
-    /// The first LSN in a segment's name.
-    pub(crate) fn parse_segment(name: &str) -> Option<u64> {
-        let digits = name.strip_suffix(SEGMENT)?;
-        (digits.len() == 20).then(|| digits.parse().ok()).flatten()
-    }
-
-    pub(crate) fn spare(number: u64) -> String {
-        format!("{SPARE}{number}")
-    }
-
-    pub(crate) fn unfinished(name: &str) -> String {
-        format!("{name}{UNFINISHED}")
-    }
-
-    /// Whether a file is a left-over of the making of another, never part of the log.
-    pub(crate) fn is_left_over(name: &str) -> bool {
-        name.starts_with(SPARE) || name.ends_with(UNFINISHED)
-    }
-
-    pub(crate) fn torn(lsn: u64, copy: u32) -> String {
-        format!("{TORN}{lsn:020}-{copy}")
-    }
-
-    pub(crate) fn is_torn(name: &str) -> bool {
-        name.starts_with(TORN)
-    }
 }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import python
+from . import python, typescript
 from .model import ROOT, Reader
 
 CLIENTS = ROOT / "clients"
-WRITERS = [python]
+WRITERS = [python, typescript]
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Runs everything that holds the clients: python -m harness.run [python …].
+"""Runs everything that holds the clients: python -m harness.run [python|typescript …].
 
 1. The generated types are those of docs/openapi.yaml; the cases are documented, and true of the program.
 2. Each client is packed as its users get it, and runs the cases against a scripted server and a demo.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -57,7 +58,7 @@ def python(addresses: list[str]) -> None:
     with packed() as scratch:
         wheel(scratch)
         paths = {"PYTHONPATH": str(scratch / "site")}
-        run(PYTHON, CLIENTS / "python/tests/cases.py", CASES, *addresses[:2], env=paths)
+        run(PYTHON, CLIENTS / "python/tests/cases.py", CASES, *addresses, env=paths)
         example = readme("python", "python", addresses[1])
         sells(PYTHON, "-c", example, env=paths)
 
@@ -66,7 +67,7 @@ def wheel(scratch: Path) -> None:
     """The package as pip builds and installs it."""
     source = scratch / "source"
     # setuptools leaves its files beside what it builds.
-    run("cp", "-r", CLIENTS / "python", source)
+    shutil.copytree(CLIENTS / "python", source)
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", scratch, source)
     (built,) = scratch.glob("*.whl")
@@ -129,7 +130,37 @@ def ready(server: subprocess.Popen[bytes], log: Path) -> str:
     raise RuntimeError(f"the demo did not start:\n{log.read_text(encoding='utf-8')}")
 
 
-RUNNERS = {"python": python}
+def typescript(addresses: list[str]) -> None:
+    tools = TARGET / "typescript"
+    tsc = tools / "node_modules/.bin/tsc"
+    # Below the folder of the tools, so that what is compiled here finds their types.
+    with tempfile.TemporaryDirectory(dir=tools) as folder:
+        scratch = Path(folder)
+        packed_by_npm(scratch, tsc)
+        for file in (CLIENTS / "typescript/tests").iterdir():
+            shutil.copy(file, scratch)
+        example = readme("typescript", "ts", addresses[1])
+        (scratch / "example.ts").write_text(example, encoding="utf-8")
+        (scratch / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+        run(tsc, "--project", scratch, cwd=scratch)
+        run("node", scratch / "built/cases.js", CASES, *addresses, cwd=scratch)
+        sells("node", scratch / "built/example.js", cwd=scratch)
+
+
+def packed_by_npm(scratch: Path, tsc: Path) -> None:
+    """The package as npm packs it, where the tests find it by its name."""
+    source = scratch / "source"
+    shutil.copytree(CLIENTS / "typescript", source, ignore=shutil.ignore_patterns("tests", "node_modules", "dist"))
+    run(tsc, "--project", source, cwd=source)
+    run("npm", "pack", "--ignore-scripts", "--silent", "--pack-destination", scratch, cwd=source)
+    (built,) = scratch.glob("*.tgz")
+    installed = scratch / "node_modules"
+    installed.mkdir()
+    shutil.unpack_archive(built, installed)
+    (installed / "package").rename(installed / "holdfast-client")
+
+
+RUNNERS = {"python": python, "typescript": typescript}
 
 
 def main() -> int:

@@ -753,10 +753,17 @@ class Receipt(TypedDict):
     integrity_hash: str
     key_id: str
     hmac: str
+    # Only where there was a signing key at the capture and its secret is still here. With `receipts.sign =
+    # "when_read"`, the response to a buy and its replays do not have it; reads do.
     ed25519: NotRequired[ReceiptEd25519]
 
 
 class ReceiptEd25519(TypedDict):
+    """
+    Only where there was a signing key at the capture and its secret is still here. With `receipts.sign =
+    "when_read"`, the response to a buy and its replays do not have it; reads do.
+    """
+
     key_id: str
     signature: str
 

@@ -19,7 +19,7 @@ use holdfast::engine::features::{FEATURES_VERSION, Feature, Features};
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::risk::scoring::{FeaturesWritten, LoadedModel};
 use holdfast::ids::{CardToken, DeviceId, Lsn};
-use holdfast::journal::{NewRules, NewScoring, digest_of};
+use holdfast::journal::{Audit, NewRules, NewScoring, digest_of};
 use holdfast::money::Currency;
 use holdfast::risk::{SHIPPED, compile, model};
 use serde_json::json;
@@ -189,7 +189,7 @@ fn with_rules(text: &str, scored: Option<&Scored>) -> Bench {
     bench
         .journal
         .risk()
-        .put_rules(new)
+        .put_rules(new, Audit::Nothing)
         .expect("the log takes it");
     bench
 }

@@ -48,8 +48,7 @@ impl Bench {
         self.journal
             .catalogue()
             .put_product(hot_product(&product))
-            .expect("the log takes it")
-            .expect("there is room");
+            .expect("it is written");
         product
     }
 

@@ -5,7 +5,7 @@
 use super::serve::Failure;
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::ids::{KeyOwner, ProductId, PromotionCode, RequestId};
-use crate::journal::Journal;
+use crate::journal::{Journal, Set, StorageFault, WriteError};
 use crate::money::{Currency, Price};
 
 /// Puts the demo's drop and promotion on sale where they are not there yet.
@@ -35,10 +35,7 @@ pub(super) fn put_on_sale(journal: &Journal) -> Result<(), Failure> {
             reward_tokens: 0,
             by: by.clone(),
         };
-        // Refused only where the catalogue is full, and then the demo is not what it is for.
-        if let Ok(set) = journal.catalogue().put_product(set)? {
-            journal.wait_durable(set.durable_at)?;
-        }
+        durable(journal, journal.catalogue().put_product(set))?;
     }
     let code = PromotionCode::parse("DEMO10").expect(PARSES);
     if journal.reads().promotion(&code).is_none() {
@@ -54,9 +51,20 @@ pub(super) fn put_on_sale(journal: &Journal) -> Result<(), Failure> {
             active: Active::Yes,
             by,
         };
-        if let Ok(set) = journal.catalogue().put_promotion(set)? {
-            journal.wait_durable(set.durable_at)?;
-        }
+        durable(journal, journal.catalogue().put_promotion(set))?;
     }
     Ok(())
+}
+
+/// Waits until what was set is durable. It is refused only where the catalogue is full, and then the
+/// demo is not what it is for.
+fn durable<View>(
+    journal: &Journal,
+    set: Result<Set<View>, WriteError>,
+) -> Result<(), StorageFault> {
+    match set {
+        Ok(set) => journal.wait_durable(set.durable_at),
+        Err(WriteError::Refused(_)) => Ok(()),
+        Err(WriteError::Fault(fault)) => Err(fault),
+    }
 }

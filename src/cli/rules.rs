@@ -9,7 +9,7 @@
 use crate::config::RiskConfig;
 use crate::engine::event::RulesSource;
 use crate::files;
-use crate::journal::{Journal, NewRules, Rules, StorageFault, digest_of};
+use crate::journal::{Audit, Journal, NewRules, Rules, StorageFault, digest_of};
 use crate::risk::{self, Compiled, RulesError};
 use std::path::PathBuf;
 
@@ -152,7 +152,7 @@ fn put(
         source,
         by: None,
     };
-    journal.wait_durable(journal.risk().put_rules(new)?)?;
+    journal.wait_durable(journal.risk().put_rules(new, Audit::Nothing)?)?;
     tracing::info!(
         event = "risk_rules",
         rules,

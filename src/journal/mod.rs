@@ -69,7 +69,8 @@ pub use time::clock::{
     Clock, ClockBehind, ClockDifference, ClockNotice, ClockSettings, ManualClock,
 };
 pub use time::days::DayZone;
-pub use turn::money::{Audit, Recorded, RefundChange};
+pub use turn::audit::{Audit, Revision};
+pub use turn::money::{Recorded, RefundChange};
 pub use turn::outcome::{Answered, BuyOutcome, RefundOutcome, Refused, Spent, Submitted};
 pub use turn::trail::Trail;
 pub use upkeep::Upkeep;

@@ -9,7 +9,7 @@ use holdfast::http::route::Serves;
 use holdfast::http::server::listener::Listener;
 use holdfast::http::server::{Face, Server};
 use holdfast::ids::{KeyOwner, ReceiptKeyId, RequestId, UserId};
-use holdfast::journal::{Disks, Journal, JournalOptions};
+use holdfast::journal::{Audit, Disks, Journal, JournalOptions};
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{PaymentSettings, Payments};
 use holdfast::receipts::{ReceiptKey, Sealer};
@@ -308,12 +308,15 @@ fn figures_that_wait_for_a_shard_stop_no_worker() {
                 owner: boss(),
             },
         };
-        let acted = |_: Option<&_>| {
+        let acted = |_: &Option<_>| {
             in_turn.send(()).unwrap();
             told.recv().unwrap();
             act()
         };
-        let _ = journal.risk().pause_buyer_acted(paused, acted).unwrap();
+        let _ = journal
+            .risk()
+            .pause_buyer(paused, Audit::Act(&acted))
+            .unwrap();
     });
     turn.recv().unwrap();
 

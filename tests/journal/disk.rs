@@ -105,11 +105,8 @@ fn after_any_crash_every_answer_is_replayed() {
 fn a_snapshot_is_due_when_the_log_has_grown_by_as_much_as_the_last_one_took() {
     let disk = SimStorage::new();
     let mut journal = open(&disk).expect("a healthy disk");
-    let set = journal
-        .catalogue()
-        .put_product(product_set())
-        .expect("the log takes it");
-    let begun = set.expect("there is room").durable_at;
+    let set = journal.catalogue().put_product(product_set());
+    let begun = set.expect("it is written").durable_at;
     assert!(journal.upkeep().snapshot_due(1));
     assert!(!journal.upkeep().snapshot_due(1 << 20));
     let taken = journal.upkeep().snapshot().expect("a snapshot");
@@ -156,12 +153,9 @@ fn scripted_run(disk: &SimStorage) -> Vec<Given> {
     for session in 0..2_u8 {
         let journal = open(disk).expect("a healthy disk");
         if session == 0 {
-            let set = journal
-                .catalogue()
-                .put_product(product_set())
-                .expect("the log takes it");
+            let set = journal.catalogue().put_product(product_set());
             journal
-                .wait_durable(set.expect("there is room").durable_at)
+                .wait_durable(set.expect("it is written").durable_at)
                 .expect("durable");
         }
         for number in 0..2_u8 {

@@ -4,7 +4,7 @@
 use crate::golden::events;
 use holdfast::engine::event::PromotionSet;
 use holdfast::ids::{Digest16, Lsn, ProductId, PromotionCode, UserId};
-use holdfast::journal::{ImportTarget, Imported, Journal, JournalOptions, NotImported};
+use holdfast::journal::{ImportTarget, Imported, Journal, JournalOptions, NotImported, WriteError};
 use holdfast::time::UnixMs;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +21,7 @@ fn begun(dir: &Path) -> Arc<Journal> {
     journal
         .catalogue()
         .put_product(product)
-        .expect("a disk")
-        .expect("room");
+        .expect("it is written");
     let promotion = PromotionSet {
         uses_max: 10,
         ..events::promotion_set()
@@ -30,8 +29,7 @@ fn begun(dir: &Path) -> Arc<Journal> {
     journal
         .catalogue()
         .put_promotion(promotion)
-        .expect("a disk")
-        .expect("room");
+        .expect("it is written");
     journal
 }
 
@@ -47,7 +45,7 @@ fn levels(journal: &Journal) -> (u32, u32) {
     (product.sold, promotion.uses)
 }
 
-fn stands(result: Result<Imported, NotImported>) -> bool {
+fn stands(result: &Result<Imported, WriteError<NotImported>>) -> bool {
     matches!(result, Ok(Imported::Stands(_)))
 }
 
@@ -60,59 +58,31 @@ fn baselines_count_at_once_and_after_a_restart_whichever_way_it_recovers() {
     let nonces = ["n-1".to_owned(), "n-2".to_owned(), "n-1".to_owned()];
 
     let journal = begun(dir.path());
-    assert!(stands(
-        journal.takeover().sold(&product, 60).expect("a disk")
-    ));
-    assert!(stands(journal.takeover().uses(&code, 7).expect("a disk")));
-    assert!(stands(
-        journal
-            .takeover()
-            .holdings(&user, &product, 3)
-            .expect("a disk")
-    ));
-    assert!(stands(
-        journal
-            .takeover()
-            .holdings(&other, &product, 1)
-            .expect("a disk")
-    ));
-    assert!(stands(journal.takeover().key(&user, key).expect("a disk")));
-    let (fresh, _) = journal
-        .takeover()
-        .nonces(&nonces)
-        .expect("a disk")
-        .expect("room");
+    assert!(stands(&journal.takeover().sold(&product, 60)));
+    assert!(stands(&journal.takeover().uses(&code, 7)));
+    assert!(stands(&journal.takeover().holdings(&user, &product, 3)));
+    assert!(stands(&journal.takeover().holdings(&other, &product, 1)));
+    assert!(stands(&journal.takeover().key(&user, key)));
+    let (fresh, _) = journal.takeover().nonces(&nonces).expect("it is written");
     assert_eq!(fresh, 2);
     assert_eq!(levels(&journal), (60, 7));
 
     // It says how much there is: less is less, the same is nothing.
-    assert!(stands(
-        journal.takeover().sold(&product, 55).expect("a disk")
-    ));
-    assert!(stands(journal.takeover().uses(&code, 5).expect("a disk")));
-    assert!(stands(
-        journal
-            .takeover()
-            .holdings(&user, &product, 2)
-            .expect("a disk")
-    ));
-    assert!(stands(
-        journal
-            .takeover()
-            .holdings(&other, &product, 0)
-            .expect("a disk")
-    ));
+    assert!(stands(&journal.takeover().sold(&product, 55)));
+    assert!(stands(&journal.takeover().uses(&code, 5)));
+    assert!(stands(&journal.takeover().holdings(&user, &product, 2)));
+    assert!(stands(&journal.takeover().holdings(&other, &product, 0)));
     for again in [
         journal.takeover().sold(&product, 55),
         journal.takeover().uses(&code, 5),
         journal.takeover().holdings(&user, &product, 2),
         journal.takeover().key(&user, key),
     ] {
-        assert_eq!(again.expect("a disk"), Ok(Imported::There));
+        assert_eq!(again.expect("it is there"), Imported::There);
     }
     assert_eq!(
-        journal.takeover().nonces(&nonces).expect("a disk"),
-        Ok((0, None))
+        journal.takeover().nonces(&nonces).expect("they are there"),
+        (0, None)
     );
     let committed = |journal: &Journal| {
         let (buyer, _) = journal.reads().buyer(&events::user()).expect("it is known");
@@ -142,8 +112,8 @@ fn baselines_count_at_once_and_after_a_restart_whichever_way_it_recovers() {
     );
     assert_eq!(from_snapshot, from_log);
     assert_eq!(
-        journal.takeover().nonces(&nonces).expect("a disk"),
-        Ok((0, None))
+        journal.takeover().nonces(&nonces).expect("they are there"),
+        (0, None)
     );
     close(journal);
 
@@ -189,7 +159,8 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
         ),
     ];
     for (place, (result, why)) in refused.into_iter().enumerate() {
-        assert_eq!(result.expect("a disk"), Err(why), "number {place}");
+        let error = result.expect_err("it does not fit");
+        assert_eq!(error.refusal().expect("a disk"), why, "number {place}");
     }
     assert_eq!(journal.upkeep().digest(), digest);
     assert!(journal.tail().durable_lsn() >= end && end > Lsn(0));

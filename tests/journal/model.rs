@@ -590,9 +590,9 @@ impl Pair {
                     .journal()
                     .catalogue()
                     .put_product(product_set(product, total));
-                let found = match set.expect("the log takes it") {
+                let found = match set {
                     Ok(_) => "set",
-                    Err(refusal) => refusal.reason(),
+                    Err(error) => error.refusal().expect("the log takes it").reason(),
                 };
                 (
                     found.to_owned(),

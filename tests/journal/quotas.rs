@@ -42,11 +42,8 @@ fn open(
 
 fn put_product(journal: &Journal) {
     let set = commands::product_set(ProductId::parse("drop-1").expect("an id"), 1_000);
-    let put = journal
-        .catalogue()
-        .put_product(set)
-        .expect("the log takes it");
-    put.expect("it is fine");
+    let put = journal.catalogue().put_product(set);
+    put.expect("it is written");
 }
 
 fn origin(key: Option<u8>) -> Origin {

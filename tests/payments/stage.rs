@@ -142,7 +142,7 @@ impl Stage {
             reward_tokens,
             ..commands::product_set(product(), STOCK)
         };
-        let _ = self.journal.catalogue().put_product(set).unwrap().unwrap();
+        let _ = self.journal.catalogue().put_product(set).unwrap();
     }
 
     /// Puts a promotion in force under which everything costs nothing.
@@ -159,12 +159,7 @@ impl Stage {
             active: Active::Yes,
             by: operator(),
         };
-        let _ = self
-            .journal
-            .catalogue()
-            .put_promotion(set)
-            .unwrap()
-            .unwrap();
+        let _ = self.journal.catalogue().put_promotion(set).unwrap();
     }
 
     /// Writes the intent to buy one unit with this card.

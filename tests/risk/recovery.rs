@@ -56,7 +56,10 @@ fn put_rules(journal: &Journal, text: &str) {
         source: RulesSource::Administration,
         by: Some(admin()),
     };
-    journal.risk().put_rules(new).expect("the log takes it");
+    journal
+        .risk()
+        .put_rules(new, Audit::Nothing)
+        .expect("the log takes it");
 }
 
 fn set(clock: &ManualClock, at: UnixMs) {
@@ -81,11 +84,7 @@ fn reopen(journal: Arc<Journal>, directory: &Path, clock: &ManualClock) -> Arc<J
 
 fn put_product(journal: &Journal) {
     let set = commands::product_set(ProductId::parse("drop-1").expect("an id"), 1_000_000);
-    journal
-        .catalogue()
-        .put_product(set)
-        .expect("the log takes it")
-        .expect("it is fine");
+    journal.catalogue().put_product(set).expect("it is written");
 }
 
 fn currency() -> Currency {
@@ -260,9 +259,8 @@ fn pauses_end_by_themselves_and_outlive_restarts_with_ratings() {
         };
         journal
             .risk()
-            .pause_buyer(paused)
-            .expect("the log takes it")
-            .expect("there is room");
+            .pause_buyer(paused, Audit::Nothing)
+            .expect("it is written");
     };
     let until = BEGIN.plus_ms(MINUTE);
     let reason = "resale".to_owned();
@@ -278,9 +276,8 @@ fn pauses_end_by_themselves_and_outlive_restarts_with_ratings() {
     };
     journal
         .risk()
-        .rate_buyer(rated)
-        .expect("the log takes it")
-        .expect("there is room");
+        .rate_buyer(rated, Audit::Nothing)
+        .expect("it is written");
     let holds = |journal: &Journal, user: &str| {
         let hold = commands::hold(
             UserId::parse(user).expect("an id"),

@@ -15,7 +15,7 @@ use holdfast::engine::refusal::Refusal;
 use holdfast::engine::risk::scoring::{FeaturesWritten, LoadedModel};
 use holdfast::engine::settings::{EngineSettings, RateLimit};
 use holdfast::ids::{Lsn, ProductId, PurchaseId, Segment, UserId};
-use holdfast::journal::{AuditEntry, NewScoring, digest_of, read_log};
+use holdfast::journal::{Audit, AuditEntry, NewScoring, digest_of, read_log};
 use holdfast::money::{Amount, Tokens};
 use holdfast::replay::{Exact, History, Plan, Replay, Report, Side, Trial};
 use holdfast::risk::model;
@@ -209,8 +209,12 @@ impl Drive {
             pause,
             by: admin(),
         };
-        let done = self.stage.journal().risk().pause_buyer(paused);
-        done.expect("the log takes it").expect("there is room");
+        let done = self
+            .stage
+            .journal()
+            .risk()
+            .pause_buyer(paused, Audit::Nothing);
+        done.expect("it is written");
     }
 
     fn rate(&mut self) {
@@ -228,8 +232,12 @@ impl Drive {
             },
             by: admin(),
         };
-        let done = self.stage.journal().risk().rate_buyer(rated);
-        done.expect("the log takes it").expect("there is room");
+        let done = self
+            .stage
+            .journal()
+            .risk()
+            .rate_buyer(rated, Audit::Nothing);
+        done.expect("it is written");
         // What was computed of buyers who are known counts where the operator says nothing.
         let segmented = BuyerSegmented {
             user: user(&format!("u{}", self.dice.below(9))),
@@ -476,7 +484,11 @@ fn attempts_refused_before_the_rules_or_by_a_pause_are_not_evaluated() {
         pause: Some(pause),
         by: admin(),
     };
-    stage.journal().risk().pause_buyer(paused).unwrap().unwrap();
+    stage
+        .journal()
+        .risk()
+        .pause_buyer(paused, Audit::Nothing)
+        .unwrap();
     let paused = stage.buy(&ana, None, Issuer::Accepts);
     assert_eq!(paused, Ended::Refused(Refusal::RiskBlocked));
     stage.settle();

@@ -127,7 +127,7 @@ impl Stage {
         };
         self.journal()
             .risk()
-            .put_rules(new)
+            .put_rules(new, Audit::Nothing)
             .expect("the log takes it");
     }
 
@@ -137,12 +137,8 @@ impl Stage {
             prices: prices.iter().map(price).collect(),
             ..commands::product_set(ProductId::parse(id).expect("an id"), stock)
         };
-        let put = self
-            .journal()
-            .catalogue()
-            .put_product(set)
-            .expect("the log takes it");
-        put.expect("it is fine");
+        let put = self.journal().catalogue().put_product(set);
+        put.expect("it is written");
     }
 
     fn origin(&mut self, it: &Try) -> Origin {

@@ -48,8 +48,8 @@ fn receive(
     event: &str,
 ) -> Result<Disposition, Refusal> {
     let command = command(journal, format, nonce, event);
-    let told = journal.webhooks().receive(&command).unwrap();
-    let told = told.map_err(|not| not.rejection.reason);
+    let told = journal.webhooks().receive(&command);
+    let told = told.map_err(|error| error.refusal().unwrap().rejection.reason);
     told.map(|let_in| {
         journal.wait_durable(let_in.durable_at).unwrap();
         let_in.disposition
@@ -65,9 +65,10 @@ fn a_used_nonce_is_reported_only_once_its_first_delivery_is_durable() {
     let journal = open(dir.path(), &clock, memory);
     assert_eq!(journal.webhooks().knows_nonce(1), None);
     let delivery = command(&journal, WebhookFormat::Holdfast, 1, "e-1");
-    let first = journal.webhooks().receive(&delivery).unwrap().unwrap();
+    let first = journal.webhooks().receive(&delivery).unwrap();
     assert!(first.durable_at > holdfast::ids::Lsn(0));
-    let again = journal.webhooks().receive(&delivery).unwrap().unwrap_err();
+    let again = journal.webhooks().receive(&delivery).unwrap_err();
+    let again = again.refusal().unwrap();
     assert_eq!(again.rejection.reason, Refusal::ReplayedNonce);
     assert!(again.durable_at >= Some(first.durable_at), "{again:?}");
     assert!(journal.webhooks().knows_nonce(1) >= Some(first.durable_at));

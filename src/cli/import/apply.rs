@@ -10,7 +10,7 @@ use crate::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, ProductSet, Target,
 };
 use crate::ids::{KeyOwner, Lsn, ProductId, RequestId};
-use crate::journal::{Imported, Journal, JournalOptions, NotImported, StorageFault};
+use crate::journal::{Imported, Journal, JournalOptions, NotImported, StorageFault, WriteError};
 
 /// Carries `plan` out.
 pub(super) fn carry_out(
@@ -39,38 +39,41 @@ fn write(
         after: None,
         by: Actor::of(by(), ActorRole::Process),
     })?;
-    let mut taken = |meaning, key: &str, result: Result<Imported, NotImported>| match result {
-        Ok(Imported::Stands(lsn)) => end = end.max(lsn),
-        Ok(Imported::There) => {}
-        Err(why) => outcome.not_taken(meaning, key, words(why)),
+    let mut taken = |meaning, key: &str, result: Result<Imported, WriteError<NotImported>>| {
+        match result {
+            Ok(Imported::Stands(lsn)) => end = end.max(lsn),
+            Ok(Imported::There) => {}
+            Err(error) => outcome.not_taken(meaning, key, words(error.refusal()?)),
+        }
+        Ok::<(), StorageFault>(())
     };
     for (product, units) in &plan.products {
         let set = journal
             .catalogue()
-            .put_product(unknown_product(product, *units))?;
-        let set = set.map(|set| Imported::Stands(set.durable_at));
-        let set = set.map_err(|_| NotImported::Full);
-        taken(Meaning::Stock, product.as_str(), set);
+            .put_product(unknown_product(product, *units))
+            .map(|set| Imported::Stands(set.durable_at))
+            .map_err(|error| error.map(|_| NotImported::Full));
+        taken(Meaning::Stock, product.as_str(), set)?;
     }
     for (product, sold) in &plan.sold {
-        let result = journal.takeover().sold(product, *sold)?;
-        taken(Meaning::Stock, product.as_str(), result);
+        let result = journal.takeover().sold(product, *sold);
+        taken(Meaning::Stock, product.as_str(), result)?;
     }
     for (user, product, units) in &plan.holdings {
-        let result = journal.takeover().holdings(user, product, *units)?;
-        taken(Meaning::Holdings, &format!("{user} {product}"), result);
+        let result = journal.takeover().holdings(user, product, *units);
+        taken(Meaning::Holdings, &format!("{user} {product}"), result)?;
     }
     for (code, uses) in &plan.uses {
-        let result = journal.takeover().uses(code, *uses)?;
-        taken(Meaning::Promotions, code.as_str(), result);
+        let result = journal.takeover().uses(code, *uses);
+        taken(Meaning::Promotions, code.as_str(), result)?;
     }
     for (user, scope) in &plan.keys {
-        let result = journal.takeover().key(user, *scope)?;
-        taken(Meaning::Keys, user.as_str(), result);
+        let result = journal.takeover().key(user, *scope);
+        taken(Meaning::Keys, user.as_str(), result)?;
     }
-    let nonces = journal.takeover().nonces(&plan.nonces)?;
+    let nonces = journal.takeover().nonces(&plan.nonces);
     let nonces = nonces.map(|(_, lsn)| lsn.map_or(Imported::There, Imported::Stands));
-    taken(Meaning::Nonces, "all of them", nonces);
+    taken(Meaning::Nonces, "all of them", nonces)?;
     Ok(end)
 }
 

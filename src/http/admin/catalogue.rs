@@ -10,7 +10,7 @@ use super::terms::{self, PriceRules};
 use super::written::{Terms, Written};
 use crate::engine::event::ProductSet;
 use crate::engine::refusal::Refusal;
-use crate::engine::view::ProductView;
+use crate::engine::view::{ProductView, PromotionView};
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
@@ -19,7 +19,7 @@ use crate::http::wire::paging::{next_of, page_query};
 use crate::http::wire::preconditions::{ETag, Preconditions, ReadCondition};
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::ids::{Lsn, ProductId, PromotionCode};
-use crate::journal::{Created, NotSet, Set, StorageFault};
+use crate::journal::{Audit, Created, NotSet, Revision, Set, WriteError};
 use crate::money::Currency;
 use hyper::Method;
 use hyper::body::Incoming;
@@ -160,16 +160,14 @@ impl CatalogueCalls {
         id: &ProductId,
         change: impl FnOnce(Option<&ProductView>) -> Result<ProductSet, NotChanged>,
     ) -> Answer {
-        let changed =
-            self.worker
-                .journal
-                .catalogue()
-                .change_product(id, change, |before, after| {
-                    let before = before.map(terms::product_for_admin);
-                    let after = terms::product_for_admin(after);
-                    let target = Some(id.as_str());
-                    call.acting().acted(target, before.as_ref(), Some(&after))
-                });
+        let acted = |change: &Revision<ProductView>| {
+            let before = change.before.as_ref().map(terms::product_for_admin);
+            let after = terms::product_for_admin(&change.after);
+            let target = Some(id.as_str());
+            call.acting().acted(target, before.as_ref(), Some(&after))
+        };
+        let catalogue = self.worker.journal.catalogue();
+        let changed = catalogue.change_product(id, change, Audit::Act(&acted));
         let shown = |view: &_| (terms::product_tag(view), terms::product_for_admin(view));
         self.changed(call, Refusal::ProductNotFound, changed, shown)
             .await
@@ -208,21 +206,25 @@ impl CatalogueCalls {
             Err(answer) => return answer,
         };
         let patches = matches!(written, Written::Patch(_));
-        let changed = self.worker.journal.catalogue().change_promotion(
-            &code,
-            |standing| {
-                go_on(&conditions, patches, standing.map(terms::promotion_tag))?;
-                let of = (&code, standing);
-                let set = terms::promotion(written, of, self.terms_money(), call.by());
-                set.map_err(NotChanged::from)
-            },
-            |before, after| {
-                let before = before.map(terms::promotion_for_admin);
-                let target = Some(after.code.as_str());
-                let after = terms::promotion_for_admin(after);
-                call.acting().acted(target, before.as_ref(), Some(&after))
-            },
-        );
+        let change = |standing: Option<&PromotionView>| {
+            go_on(&conditions, patches, standing.map(terms::promotion_tag))?;
+            let of = (&code, standing);
+            Ok(terms::promotion(
+                written,
+                of,
+                self.terms_money(),
+                call.by(),
+            )?)
+        };
+        let acted = |change: &Revision<PromotionView>| {
+            let before = change.before.as_ref().map(terms::promotion_for_admin);
+            let after = terms::promotion_for_admin(&change.after);
+            // As it was set first, whatever its case here.
+            let target = Some(change.after.code.as_str());
+            call.acting().acted(target, before.as_ref(), Some(&after))
+        };
+        let catalogue = self.worker.journal.catalogue();
+        let changed = catalogue.change_promotion(&code, change, Audit::Act(&acted));
         let shown = |view: &_| (terms::promotion_tag(view), terms::promotion_for_admin(view));
         self.changed(&call, Refusal::PromotionNotFound, changed, shown)
             .await
@@ -278,13 +280,13 @@ impl CatalogueCalls {
         &self,
         call: &Call,
         absent: Refusal,
-        changed: Result<Result<Set<V>, NotChanged>, StorageFault>,
+        changed: Result<Set<V>, WriteError<NotChanged>>,
         shown: impl Fn(&V) -> (ETag, Value),
     ) -> Answer {
         let set = match changed {
-            Ok(Ok(set)) => set,
-            Ok(Err(why)) => return not_changed(call, absent, why),
-            Err(_) => return call.problem(Refusal::StorageUnavailable),
+            Ok(set) => set,
+            Err(WriteError::Refused(why)) => return not_changed(call, absent, why),
+            Err(WriteError::Fault(_)) => return call.problem(Refusal::StorageUnavailable),
         };
         let status = match set.created {
             Created::Yes => StatusCode::CREATED,

@@ -15,6 +15,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::fields::{Fields, InvalidBody, required};
 use crate::http::wire::problem::{Reason, problem_about};
 use crate::ids::RequestId;
+use crate::journal::{NothingToAccept, WriteError};
 use crate::reconcile::{DifferenceKind, ReconcileReport, Reconciler, Scope};
 use crate::report::feed::Sinks;
 use hyper::body::Incoming;
@@ -79,9 +80,9 @@ impl Histories {
             })
         });
         let (accepted, durable_at) = match accepting.await {
-            Ok(Ok(Ok(accepted))) => accepted,
-            Ok(Ok(Err(_))) => return nothing_to_accept(&call),
-            Ok(Err(_)) => return call.problem(Refusal::StorageUnavailable),
+            Ok(Ok(accepted)) => accepted,
+            Ok(Err(WriteError::Refused(NothingToAccept))) => return nothing_to_accept(&call),
+            Ok(Err(WriteError::Fault(_))) => return call.problem(Refusal::StorageUnavailable),
             Err(_) => return call.problem(Reason::NotReady),
         };
         if let Err(reason) = self.worker.durable(Some(durable_at)).await {

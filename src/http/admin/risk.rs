@@ -14,7 +14,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::fields::{Fields, InvalidBody, WORD_FIELD_FORM, nullable, required};
 use crate::http::wire::problem::{FieldError, invalid_at};
 use crate::ids::{Lsn, Segment, UserId};
-use crate::journal::{NewRules, Rules, RulesAt, ScoringAt, StorageFault};
+use crate::journal::{Audit, NewRules, Revision, Rules, RulesAt, ScoringAt, WriteError};
 use crate::risk::{self, RulesError};
 use crate::time::UnixMs;
 use hyper::body::Incoming;
@@ -64,14 +64,15 @@ impl RiskCalls {
         // It takes the lock of every shard, so it runs on the thread of the reports.
         let journal = Arc::clone(&self.worker.journal);
         let acting = Arc::clone(call.acting());
-        let acted = move |before: Option<&RiskRulesSet>, after: &RiskRulesSet| {
-            let before = before.map(shown_in_trail);
-            acting.acted(None, before.as_ref(), Some(&shown_in_trail(after)))
+        let acted = move |change: &Revision<RiskRulesSet>| {
+            let before = change.before.as_ref().map(shown_in_trail);
+            acting.acted(None, before.as_ref(), Some(&shown_in_trail(&change.after)))
         };
         let put =
-            tokio::task::spawn_blocking(move || journal.risk().put_rules_acted(new, acted)).await;
-        let told = put.map_err(|_| call.problem(crate::http::wire::problem::Reason::NotReady))?;
-        self.told(call, told.map(Ok)).await
+            tokio::task::spawn_blocking(move || journal.risk().put_rules(new, Audit::Act(&acted)));
+        let told = put.await;
+        let told = told.map_err(|_| call.problem(crate::http::wire::problem::Reason::NotReady))?;
+        self.told(call, told.map_err(WriteError::Fault)).await
     }
 
     pub async fn pause(&self, call: Call, body: Incoming) -> Answer {
@@ -102,15 +103,13 @@ impl RiskCalls {
             by: call.by(),
         };
         let after = paused.pause.as_ref().map(pause_json);
-        let told = self
-            .worker
-            .journal
-            .risk()
-            .pause_buyer_acted(paused, |before| {
-                let before = before.map(pause_json);
-                let target = Some(user.as_str());
-                call.acting().acted(target, before.as_ref(), after.as_ref())
-            });
+        let acted = |before: &Option<Pause>| {
+            let before = before.as_ref().map(pause_json);
+            let target = Some(user.as_str());
+            call.acting().acted(target, before.as_ref(), after.as_ref())
+        };
+        let risk = self.worker.journal.risk();
+        let told = risk.pause_buyer(paused, Audit::Act(&acted));
         match self.told(call, told).await {
             Ok(()) => self.buyer_risk_told(call, &user).await,
             Err(answer) => answer,
@@ -142,15 +141,13 @@ impl RiskCalls {
             by: call.by(),
         };
         let after = rating_json(&rated.rating);
-        let told = self
-            .worker
-            .journal
-            .risk()
-            .rate_buyer_acted(rated, |before| {
-                let before = before.map(rating_json);
-                let target = Some(user.as_str());
-                call.acting().acted(target, before.as_ref(), Some(&after))
-            });
+        let acted = |before: &Option<Rating>| {
+            let before = before.as_ref().map(rating_json);
+            let target = Some(user.as_str());
+            call.acting().acted(target, before.as_ref(), Some(&after))
+        };
+        let risk = self.worker.journal.risk();
+        let told = risk.rate_buyer(rated, Audit::Act(&acted));
         match self.told(&call, told).await {
             Ok(()) => self.buyer_risk_told(&call, &user).await,
             Err(answer) => answer,
@@ -169,15 +166,11 @@ impl RiskCalls {
     }
 
     /// Answers once the record is durable.
-    async fn told(
-        &self,
-        call: &Call,
-        recorded: Result<Result<Lsn, Refusal>, StorageFault>,
-    ) -> Result<(), Answer> {
+    async fn told(&self, call: &Call, recorded: Result<Lsn, WriteError>) -> Result<(), Answer> {
         let durable_at = match recorded {
-            Ok(Ok(lsn)) => lsn,
-            Ok(Err(refusal)) => return Err(call.problem(refusal)),
-            Err(_) => return Err(call.problem(Refusal::StorageUnavailable)),
+            Ok(lsn) => lsn,
+            Err(WriteError::Refused(refusal)) => return Err(call.problem(refusal)),
+            Err(WriteError::Fault(_)) => return Err(call.problem(Refusal::StorageUnavailable)),
         };
         let durable = self.worker.durable(Some(durable_at)).await;
         durable.map_err(|reason| call.problem(reason))

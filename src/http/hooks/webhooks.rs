@@ -19,7 +19,7 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::body::BodyBounds;
 use crate::http::wire::problem::{FieldError, problem_of};
 use crate::ids::PurchaseId;
-use crate::journal::WebhookAccepted;
+use crate::journal::{WebhookAccepted, WriteError};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::Reference;
 use crate::telemetry::metrics::{AttemptResult, Stage};
@@ -181,7 +181,11 @@ impl Webhooks {
         let began = Instant::now();
         let received = self.worker.journal.webhooks().receive(&command);
         self.worker.counters.took(Stage::Shard, began.elapsed());
-        let received = received.map_err(|_| Refusal::StorageUnavailable)?;
+        let received = match received {
+            Ok(accepted) => Ok(accepted),
+            Err(WriteError::Refused(not)) => Err(not),
+            Err(WriteError::Fault(_)) => return Err(Refusal::StorageUnavailable.into()),
+        };
         // A dispute of a payment without a known capture shows that there is a capture: look it up.
         let (look_at, durable_at) = match &received {
             Ok(accepted) => (accepted.look_at, Some(accepted.durable_at)),

@@ -6,12 +6,13 @@
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::cells::{PromotionLevels, StockLevels, UNITS_MAX};
-use crate::engine::event::{AdminActed, Event, Part, ProductSet, PromotionSet};
+use crate::engine::event::{Event, Part, ProductSet, PromotionSet};
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{ProductView, PromotionView};
 use crate::ids::{Lsn, ProductId, PromotionCode};
 use crate::journal::core::JournalCore;
-use crate::journal::format::fault::StorageFault;
+use crate::journal::format::fault::{StorageFault, WriteError};
+use crate::journal::turn::audit::{Audit, Revision};
 use crate::time::UnixMs;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -60,6 +61,10 @@ impl From<NotSet> for Refusal {
     }
 }
 
+fn refused<E: From<NotSet>>(why: NotSet) -> WriteError<E> {
+    WriteError::Refused(why.into())
+}
+
 /// What sets products and promotions.
 pub struct CatalogueChanges<'a> {
     core: &'a JournalCore,
@@ -74,68 +79,55 @@ impl<'a> CatalogueChanges<'a> {
 impl CatalogueChanges<'_> {
     /// Sets a product. Refused if its total would be below the units held and sold
     /// ([`Refusal::StockBelowCommitted`]), or if there is no room for another product.
-    pub fn put_product(
-        &self,
-        set: ProductSet,
-    ) -> Result<Result<Set<ProductView>, Refusal>, StorageFault> {
+    pub fn put_product(&self, set: ProductSet) -> Result<Set<ProductView>, WriteError> {
         let id = set.product.clone();
-        self.set_product(&id, |_| Ok(set), |_, _| None)
+        self.change_product(&id, |_| Ok(set), Audit::Nothing)
     }
 
-    /// Sets a product to the result of `change` on its current terms, as an administrative act:
-    /// `acted` makes the act from the product before and after, and it is in the same append.
-    /// Nothing else changes the catalogue meanwhile; after an error of `change` everything is as
-    /// before.
+    /// Sets a product to the result of `change` on its current terms, with the act that asked for
+    /// it in the same append. Nothing else changes the catalogue meanwhile; after an error of
+    /// `change` everything is as before.
     pub fn change_product<E: From<NotSet>>(
         &self,
         id: &ProductId,
         change: impl FnOnce(Option<&ProductView>) -> Result<ProductSet, E>,
-        acted: impl FnOnce(Option<&ProductView>, &ProductView) -> AdminActed,
-    ) -> Result<Result<Set<ProductView>, E>, StorageFault> {
-        self.set_product(id, change, |before, after| Some(acted(before, after)))
-    }
-
-    fn set_product<E: From<NotSet>>(
-        &self,
-        id: &ProductId,
-        change: impl FnOnce(Option<&ProductView>) -> Result<ProductSet, E>,
-        acted: impl FnOnce(Option<&ProductView>, &ProductView) -> Option<AdminActed>,
-    ) -> Result<Result<Set<ProductView>, E>, StorageFault> {
+        audit: Audit<'_, Revision<ProductView>>,
+    ) -> Result<Set<ProductView>, WriteError<E>> {
         let _turn = self.core.catalogue_turn.lock();
         let before = self.core.catalogue.load_full();
         let at = self.core.now();
         // 1. The current terms, and the new ones.
         let known = before.product(id);
         let view_before = known.map(|product| product.view(at));
-        let set = match change(view_before.as_ref()) {
-            Ok(set) => set,
-            Err(error) => return Ok(Err(error)),
-        };
+        let set = change(view_before.as_ref()).map_err(WriteError::Refused)?;
         debug_assert_eq!(set.product, *id, "a change keeps what it is a change of");
         // 2. Check the change. A lower total takes effect before its event, so that no hold is
         // placed above it.
         if set.stock > UNITS_MAX {
-            return Ok(Err(NotSet::TooManyUnits.into()));
+            return Err(refused(NotSet::TooManyUnits));
         }
         if before
             .admit_product(&set, &self.core.settings.bounds)
             .is_err()
         {
-            return Ok(Err(NotSet::Full.into()));
+            return Err(refused(NotSet::Full));
         }
         let total = set.stock;
         if let Some(product) = known
             && total < product.stock.read().total
             && product.stock.set_total(total).is_err()
         {
-            return Ok(Err(NotSet::BelowCommitted(product.stock.read()).into()));
+            return Err(refused(NotSet::BelowCommitted(product.stock.read())));
         }
         // 3. Append the event, with the act that made it.
         let event = Event::ProductSet(set);
         let after = changed(&before, &event);
         let product_after = after.product(id).expect("it was set in this turn");
-        let acted = acted(view_before.as_ref(), &product_after.view_to_be(at));
-        let durable_at = self.append_change(event, acted, at)?;
+        let act = audit.act_of(|| Revision {
+            before: view_before,
+            after: product_after.view_to_be(at),
+        });
+        let durable_at = self.append_change(event, act, at)?;
         // 4. A higher total takes effect after its event.
         if let Some(product) = known {
             let raised = product.stock.set_total(total);
@@ -144,21 +136,18 @@ impl CatalogueChanges<'_> {
         let created = created(known.is_some());
         let view = product_after.view(at);
         self.core.catalogue.store(Arc::new(after));
-        Ok(Ok(Set {
+        Ok(Set {
             view,
             created,
             durable_at,
-        }))
+        })
     }
 
     /// Sets a promotion. Refused if its maximum would be below its uses
     /// ([`Refusal::PromotionBelowUsed`]), or if there is no room for another promotion.
-    pub fn put_promotion(
-        &self,
-        set: PromotionSet,
-    ) -> Result<Result<Set<PromotionView>, Refusal>, StorageFault> {
+    pub fn put_promotion(&self, set: PromotionSet) -> Result<Set<PromotionView>, WriteError> {
         let code = set.code.clone();
-        self.set_promotion(&code, |_| Ok(set), |_, _| None)
+        self.change_promotion(&code, |_| Ok(set), Audit::Nothing)
     }
 
     /// Sets a promotion to the result of `change` on its current terms, as
@@ -167,44 +156,35 @@ impl CatalogueChanges<'_> {
         &self,
         code: &PromotionCode,
         change: impl FnOnce(Option<&PromotionView>) -> Result<PromotionSet, E>,
-        acted: impl FnOnce(Option<&PromotionView>, &PromotionView) -> AdminActed,
-    ) -> Result<Result<Set<PromotionView>, E>, StorageFault> {
-        self.set_promotion(code, change, |before, after| Some(acted(before, after)))
-    }
-
-    fn set_promotion<E: From<NotSet>>(
-        &self,
-        code: &PromotionCode,
-        change: impl FnOnce(Option<&PromotionView>) -> Result<PromotionSet, E>,
-        acted: impl FnOnce(Option<&PromotionView>, &PromotionView) -> Option<AdminActed>,
-    ) -> Result<Result<Set<PromotionView>, E>, StorageFault> {
+        audit: Audit<'_, Revision<PromotionView>>,
+    ) -> Result<Set<PromotionView>, WriteError<E>> {
         let _turn = self.core.catalogue_turn.lock();
         let before = self.core.catalogue.load_full();
         let known = before.promotion(code);
         let view_before = known.map(|promotion| promotion.view());
-        let set = match change(view_before.as_ref()) {
-            Ok(set) => set,
-            Err(error) => return Ok(Err(error)),
-        };
+        let set = change(view_before.as_ref()).map_err(WriteError::Refused)?;
         debug_assert_eq!(set.code, *code, "a change keeps what it is a change of");
         if before
             .admit_promotion(&set, &self.core.settings.bounds)
             .is_err()
         {
-            return Ok(Err(NotSet::Full.into()));
+            return Err(refused(NotSet::Full));
         }
         let uses_max = set.uses_max;
         if let Some(promotion) = known
             && uses_max < promotion.uses.read().max
             && promotion.uses.set_max(uses_max).is_err()
         {
-            return Ok(Err(NotSet::BelowUsed(promotion.uses.read()).into()));
+            return Err(refused(NotSet::BelowUsed(promotion.uses.read())));
         }
         let event = Event::PromotionSet(set);
         let after = changed(&before, &event);
         let promotion_after = after.promotion(code).expect("it was set in this turn");
-        let acted = acted(view_before.as_ref(), &promotion_after.view());
-        let durable_at = self.append_change(event, acted, self.core.now())?;
+        let act = audit.act_of(|| Revision {
+            before: view_before,
+            after: promotion_after.view(),
+        });
+        let durable_at = self.append_change(event, act, self.core.now())?;
         if let Some(promotion) = known {
             let raised = promotion.uses.set_max(uses_max);
             raised.expect("it was lowered before its event, and raising is never below the uses");
@@ -212,21 +192,21 @@ impl CatalogueChanges<'_> {
         let created = created(known.is_some());
         let view = promotion_after.view();
         self.core.catalogue.store(Arc::new(after));
-        Ok(Ok(Set {
+        Ok(Set {
             view,
             created,
             durable_at,
-        }))
+        })
     }
 
     fn append_change(
         &self,
         change: Event,
-        acted: Option<AdminActed>,
+        act: Option<Event>,
         at: UnixMs,
     ) -> Result<Lsn, StorageFault> {
         let mut events = SmallVec::<[Event; 2]>::from_iter([change]);
-        events.extend(acted.map(Event::AdminActed));
+        events.extend(act);
         let moment = self.core.clock.moment_after(at);
         self.core.append(&events, moment).map(|(end, _)| end)
     }

@@ -68,6 +68,14 @@ impl<Refused> WriteError<Refused> {
             Self::Fault(fault) => Err(fault),
         }
     }
+
+    /// The same with another word for the refusal.
+    pub fn map<Other>(self, word: impl FnOnce(Refused) -> Other) -> WriteError<Other> {
+        match self {
+            Self::Refused(refused) => WriteError::Refused(word(refused)),
+            Self::Fault(fault) => WriteError::Fault(fault),
+        }
+    }
 }
 
 /// Why a data directory could not be opened, read or written.

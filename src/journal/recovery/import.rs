@@ -18,7 +18,7 @@ use crate::journal::catalogue::changed;
 use crate::journal::core::JournalCore;
 use crate::journal::core::directory::refuse_running;
 use crate::journal::core::settings::Disks;
-use crate::journal::format::fault::{JournalError, StorageFault};
+use crate::journal::format::fault::{JournalError, WriteError};
 use crate::journal::time::clock::Moment;
 use crate::journal::turn::shard_turn::Turn;
 use std::collections::{BTreeMap, HashSet};
@@ -47,8 +47,7 @@ pub enum Imported {
     There,
 }
 
-/// A fault of the disk outside, a reason inside.
-type ImportResult<T> = Result<Result<T, NotImported>, StorageFault>;
+type ImportResult<T> = Result<T, WriteError<NotImported>>;
 
 /// What takes over the sales of another system.
 pub struct Takeover<'a> {
@@ -67,14 +66,14 @@ impl Takeover<'_> {
         let _turn = self.core.catalogue_turn.lock();
         let before = self.core.catalogue.load_full();
         let Some(known) = before.product(product) else {
-            return Ok(Err(NotImported::Unknown));
+            return Err(WriteError::Refused(NotImported::Unknown));
         };
         let (was, stock) = (known.imported_sold, &known.stock);
         if was == sold {
-            return Ok(Ok(Imported::There));
+            return Ok(Imported::There);
         }
         let Some(claim) = stock.claim(sold.saturating_sub(was)) else {
-            return Ok(Err(NotImported::BeyondTotal));
+            return Err(WriteError::Refused(NotImported::BeyondTotal));
         };
         let event = Event::StockImported(StockImported {
             product: product.clone(),
@@ -86,7 +85,7 @@ impl Takeover<'_> {
         stock.sell(sold.saturating_sub(was));
         stock.take_back(was.saturating_sub(sold));
         self.core.catalogue.store(Arc::new(after));
-        Ok(Ok(Imported::Stands(durable_at)))
+        Ok(Imported::Stands(durable_at))
     }
 
     /// Takes over how many uses of a promotion were made elsewhere, in all.
@@ -94,14 +93,14 @@ impl Takeover<'_> {
         let _turn = self.core.catalogue_turn.lock();
         let before = self.core.catalogue.load_full();
         let Some(known) = before.promotion(code) else {
-            return Ok(Err(NotImported::Unknown));
+            return Err(WriteError::Refused(NotImported::Unknown));
         };
         let (was, cell) = (known.imported_uses, &known.uses);
         if was == uses {
-            return Ok(Ok(Imported::There));
+            return Ok(Imported::There);
         }
         let Some(claim) = cell.claim(uses.saturating_sub(was)) else {
-            return Ok(Err(NotImported::BeyondTotal));
+            return Err(WriteError::Refused(NotImported::BeyondTotal));
         };
         let event = Event::PromotionUsesImported(PromotionUsesImported {
             code: code.clone(),
@@ -112,7 +111,7 @@ impl Takeover<'_> {
         claim.keep();
         cell.give_back(was.saturating_sub(uses));
         self.core.catalogue.store(Arc::new(after));
-        Ok(Ok(Imported::Stands(durable_at)))
+        Ok(Imported::Stands(durable_at))
     }
 
     /// Takes over how many units of `product` a buyer bought elsewhere, in all.
@@ -125,21 +124,21 @@ impl Takeover<'_> {
         let mut turn = Turn::take(self.core, ShardId::of(user))?;
         let context = turn.context();
         if context.catalogue.product(product).is_none() {
-            return Ok(Err(NotImported::Unknown));
+            return Err(WriteError::Refused(NotImported::Unknown));
         }
         let was = turn.shard.imported_units(user, product, context.catalogue);
         if was == units {
-            return Ok(Ok(Imported::There));
+            return Ok(Imported::There);
         }
         if units > crate::engine::cells::UNITS_MAX {
-            return Ok(Err(NotImported::BeyondTotal));
+            return Err(WriteError::Refused(NotImported::BeyondTotal));
         }
         if turn
             .shard
             .room_for(user, &self.core.settings.bounds)
             .is_err()
         {
-            return Ok(Err(NotImported::Full));
+            return Err(WriteError::Refused(NotImported::Full));
         }
         let event = Event::HoldingsImported(HoldingsImported {
             user: user.clone(),
@@ -147,28 +146,28 @@ impl Takeover<'_> {
             units,
         });
         let durable_at = turn.commit_events(&[event], Claims::default())?;
-        Ok(Ok(Imported::Stands(durable_at)))
+        Ok(Imported::Stands(durable_at))
     }
 
     /// Takes over that an idempotency key was used elsewhere.
     pub fn key(&self, user: &UserId, scope: Digest16) -> ImportResult<Imported> {
         let mut turn = Turn::take(self.core, ShardId::of(user))?;
         if turn.shard.knows_key(scope) {
-            return Ok(Ok(Imported::There));
+            return Ok(Imported::There);
         }
         if turn
             .shard
             .room_for(user, &self.core.settings.bounds)
             .is_err()
         {
-            return Ok(Err(NotImported::Full));
+            return Err(WriteError::Refused(NotImported::Full));
         }
         let event = Event::KeyImported(KeyImported {
             user: user.clone(),
             scope,
         });
         let durable_at = turn.commit_events(&[event], Claims::default())?;
-        Ok(Ok(Imported::Stands(durable_at)))
+        Ok(Imported::Stands(durable_at))
     }
 
     /// Takes over webhook nonces that were used elsewhere; how many are new, and where they stand.
@@ -177,7 +176,7 @@ impl Takeover<'_> {
         // Remembered here and in recovery as of the same instant.
         let at = self.core.clock.moment();
         let Some(fresh) = self.core.seen.fresh_nonces(nonces, at) else {
-            return Ok(Err(NotImported::Full));
+            return Err(WriteError::Refused(NotImported::Full));
         };
         let mut durable_at = None;
         for nonces in fresh.chunks(NONCES_AN_EVENT) {
@@ -186,7 +185,7 @@ impl Takeover<'_> {
             });
             durable_at = Some(self.core.append_one(&event, at)?);
         }
-        Ok(Ok((fresh.len(), durable_at)))
+        Ok((fresh.len(), durable_at))
     }
 }
 

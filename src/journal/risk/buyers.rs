@@ -4,51 +4,38 @@
 
 use super::rules::RiskControl;
 use crate::engine::decide::Claims;
-use crate::engine::event::{AdminActed, BuyerPaused, BuyerRated, Event, Pause, Rating};
-use crate::engine::refusal::Refusal;
+use crate::engine::event::{BuyerPaused, BuyerRated, Event, Pause, Rating};
 use crate::engine::shard::Shard;
 use crate::ids::{Lsn, ShardId, UserId};
-use crate::journal::format::fault::StorageFault;
+use crate::journal::format::fault::WriteError;
+use crate::journal::turn::audit::Audit;
 use crate::journal::turn::shard_turn::Turn;
 use smallvec::SmallVec;
 
 impl RiskControl<'_> {
-    /// Pauses a buyer or lifts the pause; the LSN that must be durable before that is told.
-    pub fn pause_buyer(&self, paused: BuyerPaused) -> Result<Result<Lsn, Refusal>, StorageFault> {
-        let user = paused.user.clone();
-        self.say_of_buyer(&user, Event::BuyerPaused(paused), |_| None)
-    }
-
-    /// The same as an administrative act: what `acted` makes of the pause before stands in the same
-    /// append.
-    pub fn pause_buyer_acted(
+    /// Pauses a buyer or lifts the pause, with the act that asked for it, which is shown the pause
+    /// before; the LSN that must be durable before that is told.
+    pub fn pause_buyer(
         &self,
         paused: BuyerPaused,
-        acted: impl FnOnce(Option<&Pause>) -> AdminActed,
-    ) -> Result<Result<Lsn, Refusal>, StorageFault> {
+        audit: Audit<'_, Option<Pause>>,
+    ) -> Result<Lsn, WriteError> {
         let user = paused.user.clone();
         let now = self.core.now();
         self.say_of_buyer(&user, Event::BuyerPaused(paused), |shard| {
-            Some(acted(shard.paused(&user, now)))
+            audit.act_of(|| shard.paused(&user, now).cloned())
         })
     }
 
     /// Rates a buyer, likewise.
-    pub fn rate_buyer(&self, rated: BuyerRated) -> Result<Result<Lsn, Refusal>, StorageFault> {
-        let user = rated.user.clone();
-        self.say_of_buyer(&user, Event::BuyerRated(rated), |_| None)
-    }
-
-    /// The same as an administrative act: what `acted` makes of the rating before stands in the same
-    /// append.
-    pub fn rate_buyer_acted(
+    pub fn rate_buyer(
         &self,
         rated: BuyerRated,
-        acted: impl FnOnce(Option<&Rating>) -> AdminActed,
-    ) -> Result<Result<Lsn, Refusal>, StorageFault> {
+        audit: Audit<'_, Option<Rating>>,
+    ) -> Result<Lsn, WriteError> {
         let user = rated.user.clone();
         self.say_of_buyer(&user, Event::BuyerRated(rated), |shard| {
-            Some(acted(shard.rating(&user)))
+            audit.act_of(|| shard.rating(&user).cloned())
         })
     }
 
@@ -64,16 +51,13 @@ impl RiskControl<'_> {
         &self,
         user: &UserId,
         event: Event,
-        acted: impl FnOnce(&Shard) -> Option<AdminActed>,
-    ) -> Result<Result<Lsn, Refusal>, StorageFault> {
+        act: impl FnOnce(&Shard) -> Option<Event>,
+    ) -> Result<Lsn, WriteError> {
         let mut turn = Turn::take(self.core, ShardId::of(user))?;
-        if let Err(refusal) = turn.shard.room_for_buyer(user, &self.core.settings.bounds) {
-            return Ok(Err(refusal));
-        }
-        let acted = acted(&turn.shard);
+        let room = turn.shard.room_for_buyer(user, &self.core.settings.bounds);
+        room.map_err(WriteError::Refused)?;
         let mut events = SmallVec::<[Event; 2]>::from_iter([event]);
-        events.extend(acted.map(Event::AdminActed));
-        let told = turn.commit_events(&events, Claims::default())?;
-        Ok(Ok(told))
+        events.extend(act(&turn.shard));
+        Ok(turn.commit_events(&events, Claims::default())?)
     }
 }

@@ -6,7 +6,7 @@
 //! Deliberately absent: the language (`risk`), which compiles text into rules.
 
 use crate::engine::counter::{By, Counter};
-use crate::engine::event::{AdminActed, Event, RiskRulesSet};
+use crate::engine::event::{Event, RiskRulesSet};
 use crate::engine::event::{RuleName, RuleOutcome, RulesSource};
 use crate::engine::risk::kept::kept_for;
 use crate::engine::risk::program::RuleSet;
@@ -16,6 +16,7 @@ use crate::journal::core::JournalCore;
 use crate::journal::core::append::AllTurns;
 use crate::journal::core::in_force::{Rules, change_in, digest_of};
 use crate::journal::format::fault::StorageFault;
+use crate::journal::turn::audit::{Audit, Revision};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -87,26 +88,12 @@ impl RiskControl<'_> {
         self.core.rules.store(Arc::new(compiled));
     }
 
-    /// Puts `new` in force; the LSN that must be durable before that is told. Takes the turns of all
-    /// shards for a moment.
-    pub fn put_rules(&self, new: NewRules) -> Result<Lsn, StorageFault> {
-        self.set_rules(new, |_, _| None)
-    }
-
-    /// The same as an administrative act: what `acted` makes of the rules before and of those that
-    /// will be stands in the same append.
-    pub fn put_rules_acted(
+    /// Puts `new` in force, with the act that asked for it; the LSN that must be durable before that
+    /// is told. Takes the turns of all shards for a moment.
+    pub fn put_rules(
         &self,
         new: NewRules,
-        acted: impl FnOnce(Option<&RiskRulesSet>, &RiskRulesSet) -> AdminActed,
-    ) -> Result<Lsn, StorageFault> {
-        self.set_rules(new, |before, after| Some(acted(before, after)))
-    }
-
-    fn set_rules(
-        &self,
-        new: NewRules,
-        acted: impl FnOnce(Option<&RiskRulesSet>, &RiskRulesSet) -> Option<AdminActed>,
+        audit: Audit<'_, Revision<RiskRulesSet>>,
     ) -> Result<Lsn, StorageFault> {
         let NewRules {
             mut compiled,
@@ -128,9 +115,12 @@ impl RiskControl<'_> {
             kept: kept_for(&compiled, rules.kept(), since),
             by,
         };
-        let acted = acted(rules.in_force.as_ref().map(|it| &it.set), &set);
+        let act = audit.act_of(|| Revision {
+            before: rules.in_force.as_ref().map(|it| it.set.clone()),
+            after: set.clone(),
+        });
         let mut events = SmallVec::<[Event; 2]>::from_iter([Event::RiskRulesSet(set)]);
-        events.extend(acted.map(Event::AdminActed));
+        events.extend(act);
         let (end, begins) = self.core.append(&events, moment)?;
         let stamp = moment.stamp(begins[0]);
         in_force.apply(change_in(&events[0]), stamp, &self.core.velocity);

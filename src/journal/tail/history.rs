@@ -13,8 +13,7 @@ use crate::engine::event::{AdminAct, AdminActed, Event, HistoryAccepted};
 use crate::ids::Lsn;
 use crate::journal::core::JournalCore;
 use crate::journal::core::history::{Cursor, Elsewhere, Located, Parting, named};
-use crate::journal::format::fault::JournalError;
-use crate::journal::format::fault::StorageFault;
+use crate::journal::format::fault::{JournalError, StorageFault, WriteError};
 use wal::Generation;
 
 /// The history goes on already.
@@ -110,19 +109,20 @@ impl LogHistory<'_> {
         &self,
         by: AdminAct,
         acted: impl FnOnce(&HistoryAccepted) -> AdminActed,
-    ) -> Result<Result<(HistoryAccepted, Lsn), NothingToAccept>, StorageFault> {
+    ) -> Result<(HistoryAccepted, Lsn), WriteError<NothingToAccept>> {
         // A snapshot has what is accepted as of one place for all its parts.
         let _no_snapshot = self.core.snapshots.taking.lock();
         let _turn = self.core.catalogue_turn.lock();
         if self.core.may_sell() {
-            return Ok(Err(NothingToAccept));
+            return Err(WriteError::Refused(NothingToAccept));
         }
         // 1. A generation that nobody has a cursor of, greater than any that somebody has.
         let known = self.readers_elsewhere().into_iter();
         let known = known.map(|(_, it)| it.cursor.generation.number()).max();
         let known = known.unwrap_or(0);
         if self.is_accepted() || self.core.generation().number() <= known {
-            let generation = self.core.log.begin_generation(known)?;
+            let begun = self.core.log.begin_generation(known);
+            let generation = begun.map_err(StorageFault::from)?;
             self.core
                 .history
                 .change(|state| state.generation = generation);
@@ -143,6 +143,6 @@ impl LogHistory<'_> {
         self.core
             .history
             .change(|state| state.accepted = Some(accepted.generation));
-        Ok(Ok((accepted, end)))
+        Ok((accepted, end))
     }
 }

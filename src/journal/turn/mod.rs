@@ -2,6 +2,7 @@
 //! all turns at once, because every shard follows it at one place of the log.
 
 pub(in crate::journal) mod attempt;
+pub(in crate::journal) mod audit;
 pub(in crate::journal) mod commands;
 pub(in crate::journal) mod correction;
 pub(in crate::journal) mod limits;

@@ -6,12 +6,13 @@
 //! Deliberately absent: calling the gateway, and waiting for the disk.
 
 use super::attempt::{Attempt, submit};
+use super::audit::Audit;
 use super::shard_turn::Turn;
 use super::trail::Trail;
 use crate::engine::catalogue::Catalogue;
 use crate::engine::command::{PaymentStep, StartRefund};
 use crate::engine::decide::{Context, Decision, RejectedAttempt, decide_payment, decide_refund};
-use crate::engine::event::{AdminActed, AttemptRefused, Event, Flow, Origin, RefundStarted};
+use crate::engine::event::{AttemptRefused, Event, Flow, Origin, RefundStarted};
 use crate::engine::refusal::Refusal;
 use crate::engine::score::Appraisal;
 use crate::engine::shard::Shard;
@@ -30,21 +31,6 @@ pub struct Recorded {
     /// The LSN that must be durable before it is answered.
     pub durable_at: Lsn,
 }
-
-/// What stands in the log beside a change.
-pub enum Audit<'a, Change> {
-    Nothing,
-    /// The administrative act that this makes of the change.
-    Act(&'a dyn Fn(&Change) -> AdminActed),
-}
-
-impl<Change> Clone for Audit<'_, Change> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<Change> Copy for Audit<'_, Change> {}
 
 /// A refund that begins.
 pub struct RefundChange {
@@ -65,14 +51,12 @@ impl Command for AuditedRefund<'_> {
     fn decide(&self, context: Context<'_>) -> Result<Decision<u32>, RejectedAttempt> {
         let before = view_before(context, self.command.purchase);
         let mut decision = decide_refund(context, self.command)?;
-        if let (Audit::Act(acted), Some(Event::RefundStarted(started))) =
-            (self.audit, decision.events.first())
-        {
-            let change = RefundChange {
+        if let Some(Event::RefundStarted(started)) = decision.events.first() {
+            let act = self.audit.act_of(|| RefundChange {
                 before: before.expect("deciding found the purchase"),
                 started: started.clone(),
-            };
-            decision.events.insert(0, Event::AdminActed(acted(&change)));
+            });
+            decision.events.insert_many(0, act);
         }
         Ok(decision)
     }
@@ -95,11 +79,11 @@ pub(in crate::journal) fn record(
     let mut turn = Turn::take(core, purchase.shard())?;
     let context = turn.context();
     let mut decision = decide_payment(context, purchase, step).map_err(WriteError::Refused)?;
-    if let Audit::Act(acted) = audit {
+    let act = audit.act_of(|| {
         let before = view_before(context, purchase);
-        let acted = acted(&before.expect("deciding found the purchase"));
-        decision.events.insert(0, Event::AdminActed(acted));
-    }
+        before.expect("deciding found the purchase")
+    });
+    decision.events.insert_many(0, act);
     let durable_at = turn.commit(decision)?;
     let view = turn.shard.purchase_view(purchase, &turn.catalogue, LATEST);
     let view = view.expect("deciding found the purchase");

@@ -24,7 +24,7 @@ use crate::engine::rejection::Rejection;
 use crate::ids::{AuthorizationId, Lsn, PurchaseId, ShardId, UserId};
 use crate::journal::core::JournalCore;
 use crate::journal::core::seen::DeliveryState;
-use crate::journal::format::fault::StorageFault;
+use crate::journal::format::fault::{StorageFault, WriteError};
 use crate::journal::time::clock::Moment;
 use crate::journal::turn::shard_turn::Turn;
 use crate::time::UnixMs;
@@ -77,7 +77,7 @@ impl WebhookIntake<'_> {
     pub fn receive(
         &self,
         command: &ReceiveWebhook,
-    ) -> Result<Result<WebhookAccepted, WebhookNotAccepted>, StorageFault> {
+    ) -> Result<WebhookAccepted, WriteError<WebhookNotAccepted>> {
         let _one_at_a_time = self.core.webhook_turn.lock();
         let at = self.core.clock.moment();
         let duplicate = |durable_at| WebhookAccepted {
@@ -88,23 +88,23 @@ impl WebhookIntake<'_> {
         };
         match self.core.seen.look(command, at) {
             DeliveryState::Nothing | DeliveryState::NoRoom if self.changes_nothing(command) => {
-                Ok(Ok(WebhookAccepted {
+                Ok(WebhookAccepted {
                     disposition: Disposition::Ignored,
                     look_at: None,
                     unplaced: None,
                     durable_at: self.core.appended(),
-                }))
+                })
             }
             DeliveryState::Nothing => self.let_in(command, at),
             DeliveryState::Delivery if command.format == WebhookFormat::Holdfast => {
-                Ok(Err(self.not_accepted(Refusal::ReplayedNonce)))
+                Err(self.not_accepted(Refusal::ReplayedNonce))
             }
-            DeliveryState::Delivery => Ok(Ok(duplicate(self.core.appended()))),
+            DeliveryState::Delivery => Ok(duplicate(self.core.appended())),
             DeliveryState::Event => {
                 let received = received(command, None, Disposition::Duplicate);
-                self.append_received(received, at).map(duplicate).map(Ok)
+                Ok(duplicate(self.append_received(received, at)?))
             }
-            DeliveryState::NoRoom => Ok(Err(WebhookNotAccepted {
+            DeliveryState::NoRoom => Err(WriteError::Refused(WebhookNotAccepted {
                 rejection: Refusal::Overloaded.into(),
                 durable_at: None,
             })),
@@ -170,18 +170,18 @@ impl WebhookIntake<'_> {
         }
     }
 
-    fn not_accepted(&self, rejection: impl Into<Rejection>) -> WebhookNotAccepted {
-        WebhookNotAccepted {
+    fn not_accepted(&self, rejection: impl Into<Rejection>) -> WriteError<WebhookNotAccepted> {
+        WriteError::Refused(WebhookNotAccepted {
             rejection: rejection.into(),
             durable_at: Some(self.core.appended()),
-        }
+        })
     }
 
     fn let_in(
         &self,
         command: &ReceiveWebhook,
         at: Moment,
-    ) -> Result<Result<WebhookAccepted, WebhookNotAccepted>, StorageFault> {
+    ) -> Result<WebhookAccepted, WriteError<WebhookNotAccepted>> {
         let ignored = |durable_at| WebhookAccepted {
             disposition: Disposition::Ignored,
             look_at: None,
@@ -190,7 +190,7 @@ impl WebhookIntake<'_> {
         };
         let unknown = || {
             let received = received(command, None, Disposition::Ignored);
-            self.append_received(received, at).map(ignored).map(Ok)
+            Ok(ignored(self.append_received(received, at)?))
         };
         let Some(purchase) = command.purchase else {
             return unknown();
@@ -204,7 +204,7 @@ impl WebhookIntake<'_> {
             Ok(DisputeWord::Changes(event)) => (Some(*event), None),
             Ok(DisputeWord::Unplaced(why)) => (None, Some(why)),
             Ok(DisputeWord::Nothing) => (None, None),
-            Err(refusal) => return Ok(Err(self.not_accepted(refusal))),
+            Err(refusal) => return Err(self.not_accepted(refusal)),
         };
         let look_at = hints(command.kind).then_some(purchase);
         let disposition = if changed.is_some() || look_at.is_some() {
@@ -216,12 +216,12 @@ impl WebhookIntake<'_> {
         let mut events = vec![Event::WebhookReceived(received)];
         events.extend(changed);
         let durable_at = turn.commit_events(&events, Claims::default())?;
-        Ok(Ok(WebhookAccepted {
+        Ok(WebhookAccepted {
             disposition,
             look_at,
             unplaced,
             durable_at,
-        }))
+        })
     }
 
     fn append_received(&self, received: WebhookReceived, at: Moment) -> Result<Lsn, StorageFault> {

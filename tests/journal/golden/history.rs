@@ -144,10 +144,10 @@ impl Stage {
 
     fn set_catalogue(&self) {
         let product = self.journal.catalogue().put_product(events::product_set());
-        self.durable(product.expect("the log takes it").expect("room").durable_at);
+        self.durable(product.expect("it is written").durable_at);
         for set in [events::promotion_set(), events::promotion_for_segments()] {
             let promotion = self.journal.catalogue().put_promotion(set);
-            let promotion = promotion.expect("the log takes it").expect("room");
+            let promotion = promotion.expect("it is written");
             self.durable(promotion.durable_at);
         }
     }

@@ -37,7 +37,7 @@ impl Shop {
         };
         shop.reopen();
         let put = shop.journal().catalogue().put_product(product_set(0, 100));
-        put.expect("the log takes it").expect("it is fine");
+        put.expect("it is written");
         shop
     }
 
@@ -144,7 +144,7 @@ impl Shop {
             request: RequestId(3),
         };
         let taken = self.journal().webhooks().receive(&said);
-        let _ = taken.expect("the log takes it");
+        let _ = taken.map_err(|error| error.refusal().expect("the log takes it"));
     }
 
     fn quote(&self, id: PurchaseId) -> Quote {

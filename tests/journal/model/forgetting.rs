@@ -98,7 +98,7 @@ impl Run {
         };
         run.open();
         let put = run.journal().catalogue().put_product(product_set(0, 1_000));
-        put.expect("the log takes it").expect("it is fine");
+        put.expect("it is written");
         run
     }
 

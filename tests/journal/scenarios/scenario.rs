@@ -137,14 +137,12 @@ impl Stage {
         if words.contains(&"off") {
             set.active = Active::No;
         }
-        match self
-            .journal
-            .catalogue()
-            .put_product(set)
-            .expect("the log takes it")
-        {
+        match self.journal.catalogue().put_product(set) {
             Ok(_) => "set".to_owned(),
-            Err(refusal) => refusal.reason().to_owned(),
+            Err(error) => {
+                let refusal = error.refusal().expect("the log takes it");
+                refusal.reason().to_owned()
+            }
         }
     }
 
@@ -168,14 +166,12 @@ impl Stage {
                 _ => {}
             }
         }
-        match self
-            .journal
-            .catalogue()
-            .put_promotion(set)
-            .expect("the log takes it")
-        {
+        match self.journal.catalogue().put_promotion(set) {
             Ok(_) => "set".to_owned(),
-            Err(refusal) => refusal.reason().to_owned(),
+            Err(error) => {
+                let refusal = error.refusal().expect("the log takes it");
+                refusal.reason().to_owned()
+            }
         }
     }
 

@@ -112,17 +112,17 @@ pub fn begin(directory: &Path, clock: &ManualClock) -> Arc<Journal> {
         source: RulesSource::Administration,
         by: None,
     };
-    journal.risk().put_rules(new).expect("the log takes it");
+    journal
+        .risk()
+        .put_rules(new, Audit::Nothing)
+        .expect("the log takes it");
     let set = ProductSet {
         per_user_limit: Some(12),
         reward_tokens: 5,
         ..commands::product_set(product(), 1_000_000)
     };
-    let put = journal
-        .catalogue()
-        .put_product(set)
-        .expect("the log takes it");
-    put.expect("it is fine");
+    let put = journal.catalogue().put_product(set);
+    put.expect("it is written");
     journal
 }
 
@@ -270,12 +270,8 @@ impl Run {
                     },
                     by: admin(),
                 };
-                let rated = self
-                    .journal
-                    .risk()
-                    .rate_buyer(rated)
-                    .expect("the log takes it");
-                rated.expect("there is room");
+                let rated = self.journal.risk().rate_buyer(rated, Audit::Nothing);
+                rated.expect("it is written");
             }
             Step::Pause(number) => {
                 let paused = BuyerPaused {
@@ -286,12 +282,8 @@ impl Run {
                     }),
                     by: admin(),
                 };
-                let paused = self
-                    .journal
-                    .risk()
-                    .pause_buyer(paused)
-                    .expect("the log takes it");
-                paused.expect("there is room");
+                let paused = self.journal.risk().pause_buyer(paused, Audit::Nothing);
+                paused.expect("it is written");
             }
             Step::Snapshot => drop(self.journal.upkeep().snapshot().expect("a snapshot")),
             Step::Restart | Step::Later(_) => unreachable!("the caller does these"),
@@ -453,11 +445,8 @@ impl Run {
             code: None,
             request: RequestId(2),
         };
-        let _ = self
-            .journal
-            .webhooks()
-            .receive(&command)
-            .expect("the log takes it");
+        let received = self.journal.webhooks().receive(&command);
+        let _ = received.map_err(|error| error.refusal().expect("the log takes it"));
     }
 
     fn refund(&mut self) {

@@ -56,10 +56,15 @@ fn pay_own_hold(
     };
     let (placed, claims, found) = place(context, &wanted)?;
     let made = placed.purchase;
-    let pays = (made, PaysFor::OwnHold);
-    let met = (placed.hits.clone(), found.scored().into());
-    let metadata = command.metadata.clone();
-    let started = start(context, command, pays, (placed.quote, metadata), met);
+    let terms = PaymentTerms {
+        purchase: made,
+        pays_for: PaysFor::OwnHold,
+        quote: placed.quote,
+        metadata: command.metadata.clone(),
+        hits: placed.hits.clone(),
+        appraisal: found.scored().into(),
+    };
+    let started = start(context, command, terms);
     Ok(Decision {
         events: SmallVec::from_iter([Event::HoldPlaced(placed), started]),
         claims,
@@ -119,9 +124,15 @@ fn pay_earlier_hold(
     let found = judge(context, &asked)?;
     let amounts = within_limits(context, paying(command), &quote);
     let amounts = amounts.map_err(|rejection| found.turned(rejection))?;
-    let pays = (hold, PaysFor::EarlierHold);
-    let met = (hits(context, found), found.scored().into());
-    let started = start(context, command, pays, (quote, metadata), met);
+    let terms = PaymentTerms {
+        purchase: hold,
+        pays_for: PaysFor::EarlierHold,
+        quote,
+        metadata,
+        hits: hits(context, found),
+        appraisal: found.scored().into(),
+    };
+    let started = start(context, command, terms);
     Ok(Decision {
         events: SmallVec::from_iter([started]),
         claims: Claims {
@@ -171,13 +182,25 @@ fn paying(command: &Buy) -> Paying<'_> {
     }
 }
 
-fn start(
-    context: Context<'_>,
-    command: &Buy,
-    (purchase, pays_for): (PurchaseId, PaysFor),
-    (quote, metadata): (Quote, Metadata),
-    (hits, appraisal): (Vec<RuleHit>, Appraisal),
-) -> Event {
+/// What a payment takes from its hold, and what the risk rules found.
+struct PaymentTerms {
+    purchase: PurchaseId,
+    pays_for: PaysFor,
+    quote: Quote,
+    metadata: Metadata,
+    hits: Vec<RuleHit>,
+    appraisal: Appraisal,
+}
+
+fn start(context: Context<'_>, command: &Buy, terms: PaymentTerms) -> Event {
+    let PaymentTerms {
+        purchase,
+        pays_for,
+        quote,
+        metadata,
+        hits,
+        appraisal,
+    } = terms;
     let mut review = review_reasons(context, &quote);
     review.extend(reviews(&hits));
     Event::PaymentStarted(PaymentStarted {

@@ -5,8 +5,8 @@
 //! money all that are left of them. The tokens that a dispute took are those that it gives back.
 //! Deliberately absent: which dispute a word is about, and whether it counts (`state::disputes`).
 
-use super::Context;
 use super::refund::{asked_back, share};
+use super::{Context, OwnedPurchase};
 use crate::engine::decide::command::{NamedCurrency, ReceiveWebhook};
 use crate::engine::event::{DisputeClosed, DisputeOpened, Event, GivenBack, WebhookKind};
 use crate::engine::state::disputes::{DisputeChange, Word, charged_back};
@@ -15,7 +15,7 @@ use crate::engine::words::dispute::{Dispute, DisputeStatus};
 use crate::engine::words::lifecycle::{PurchaseState, Step};
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefusalFacts, Rejection};
-use crate::ids::{PurchaseId, UserId};
+use crate::ids::PurchaseId;
 use crate::money::{Amount, Tokens};
 
 /// What a webhook means for the disputes of its purchase.
@@ -59,11 +59,11 @@ pub fn decide_dispute(
     purchase: PurchaseId,
     command: &ReceiveWebhook,
 ) -> Result<DisputeWord, Rejection> {
-    let found = context.shard.find(purchase);
-    let owner = context.shard.owner_of(purchase);
-    let (Some(status), Some(stored), Some(user)) = (status_of(command.kind), found, owner) else {
+    let found = OwnedPurchase::find(context.shard, purchase);
+    let (Some(status), Some(of)) = (status_of(command.kind), found) else {
         return Ok(DisputeWord::Nothing);
     };
+    let stored = of.stored;
     if !stored.may(Step::DisputeOpened) {
         return match stored.state {
             PurchaseState::UnderReview | PurchaseState::CaptureDiffers => {
@@ -94,7 +94,7 @@ pub fn decide_dispute(
         DisputeChange::TooLate => DisputeWord::Nothing,
         DisputeChange::TooMany => DisputeWord::Unplaced(Unplaced::TooMany),
         DisputeChange::Changes(place, dispute) => {
-            let event = changed(context, (purchase, stored, user), place, dispute, command);
+            let event = changed(context, of, place, dispute, command);
             DisputeWord::Changes(Box::new(event))
         }
     })
@@ -124,15 +124,16 @@ const fn status_of(kind: WebhookKind) -> Option<DisputeStatus> {
 
 fn changed(
     context: Context<'_>,
-    (purchase, stored, user): (PurchaseId, &Purchase, &UserId),
+    of: OwnedPurchase<'_>,
     place: usize,
     dispute: Dispute,
     command: &ReceiveWebhook,
 ) -> Event {
+    let (purchase, stored) = (of.id, of.stored);
     let known = stored.disputes().get(place);
     let number = u32::try_from(place + 1).expect("few are kept");
     let before = known.map(|it| it.status);
-    let (user, currency) = (user.clone(), stored.quote().currency);
+    let (user, currency) = (of.owner.clone(), stored.quote().currency);
     if dispute.status == DisputeStatus::Opened {
         return Event::DisputeOpened(DisputeOpened {
             purchase,

@@ -23,9 +23,10 @@ use crate::engine::event::Event;
 use crate::engine::risk::program::RuleMatches;
 use crate::engine::shared::amounts::{AmountClaims, SharedAmounts};
 use crate::engine::state::catalogue::Catalogue;
+use crate::engine::state::purchase::Purchase;
 use crate::engine::state::shard::Shard;
 use crate::engine::words::settings::EngineSettings;
-use crate::ids::PurchaseTag;
+use crate::ids::{PurchaseId, PurchaseTag, UserId};
 use crate::time::UnixMs;
 use smallvec::SmallVec;
 
@@ -56,6 +57,21 @@ pub struct Context<'a> {
     pub day_start: UnixMs,
     /// The random part of a new purchase's id.
     pub tag: PurchaseTag,
+}
+
+/// A purchase as the buyer's shard has it.
+#[derive(Copy, Clone)]
+struct OwnedPurchase<'a> {
+    id: PurchaseId,
+    owner: &'a UserId,
+    stored: &'a Purchase,
+}
+
+impl<'a> OwnedPurchase<'a> {
+    fn find(shard: &'a Shard, id: PurchaseId) -> Option<Self> {
+        let (stored, owner) = (shard.find(id)?, shard.owner_of(id)?);
+        Some(Self { id, owner, stored })
+    }
 }
 
 /// The events that come of one command, to be appended as one.

@@ -1,8 +1,8 @@
 //! Decides what the saga records: each step goes with the purchase's state or is refused.
 
-use super::refund::{clawback, comes_back, extent_after, found_comes_back};
+use super::refund::{ComesBack, clawback, comes_back, extent_after, found_comes_back};
 use super::release::expiry;
-use super::{Context, Decision};
+use super::{Context, Decision, OwnedPurchase};
 use crate::engine::decide::command::{PaymentStep, Verdict};
 use crate::engine::event::{
     CaptureDiffered, CaptureStarted, Decider, Event, GivenBack, HoldAfter, PaymentAuthorized,
@@ -13,7 +13,7 @@ use crate::engine::event::{
 use crate::engine::state::purchase::{Purchase, Refund, StateReason};
 use crate::engine::words::lifecycle::{PurchaseState, Step};
 use crate::engine::words::refusal::Refusal;
-use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId, UserId};
+use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId};
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 
@@ -23,23 +23,19 @@ pub fn decide_payment(
     purchase: PurchaseId,
     step: PaymentStep,
 ) -> Result<Decision, Refusal> {
-    let found = context.shard.find(purchase);
-    let stored = found.ok_or(Refusal::PurchaseNotFound)?;
-    let owner = context.shard.owner_of(purchase);
-    let user = owner.ok_or(Refusal::PurchaseNotFound)?.clone();
-    let event = event_of(context, (purchase, stored), user, step)?;
+    let found = OwnedPurchase::find(context.shard, purchase);
+    let of = found.ok_or(Refusal::PurchaseNotFound)?;
+    let event = event_of(context, of, step)?;
     let (_, taken) = event
         .step()
         .expect("every payment step is a step of a purchase");
-    if !stored.may(taken) {
+    if !of.stored.may(taken) {
         return Err(Refusal::WrongState);
     }
     let mut decision = Decision::without_claims(event);
     // A hold whose time passed while it was being paid runs out now.
-    if taken == Step::PaymentDeclinedHoldKept && context.at >= stored.expires_at {
-        let user = context.shard.owner_of(purchase);
-        let user = user.ok_or(Refusal::PurchaseNotFound)?.clone();
-        let expired = expiry(context.catalogue, (purchase, stored), user);
+    if taken == Step::PaymentDeclinedHoldKept && context.at >= of.stored.expires_at {
+        let expired = expiry(context.catalogue, of);
         decision.events.push(Event::HoldExpired(expired));
     }
     Ok(decision)
@@ -90,10 +86,10 @@ fn whence(context: Context<'_>, stored: &Purchase) -> Result<Whence, Refusal> {
 )]
 fn event_of(
     context: Context<'_>,
-    (purchase, stored): (PurchaseId, &Purchase),
-    user: UserId,
+    of: OwnedPurchase<'_>,
     step: PaymentStep,
 ) -> Result<Event, Refusal> {
+    let (purchase, stored, user) = (of.id, of.stored, of.owner.clone());
     Ok(match step {
         PaymentStep::Authorized {
             authorization,
@@ -123,17 +119,23 @@ fn event_of(
         PaymentStep::OpenReview {
             within_ms,
             margin_ms,
-        } => open_review(context.at, (purchase, stored), user, (within_ms, margin_ms))?,
+        } => open_review(
+            of,
+            review_deadline(context.at, stored, within_ms, margin_ms),
+        )?,
         PaymentStep::DecideReview {
             verdict,
             decider,
             void_within_ms,
-        } => Event::ReviewDecided(ReviewDecided {
-            purchase,
-            user,
-            verdict: verdict_of(context.at, stored, (verdict, &decider), void_within_ms)?,
-            decider,
-        }),
+        } => {
+            check_due(context.at, stored, &decider)?;
+            Event::ReviewDecided(ReviewDecided {
+                purchase,
+                user,
+                verdict: verdict_of(verdict, context.at.plus_ms(void_within_ms)),
+                decider,
+            })
+        }
         PaymentStep::Captured {
             capture,
             amount,
@@ -141,9 +143,13 @@ fn event_of(
             receipt_key,
             signing_key,
         } => {
-            let taken = (capture, paid(stored, amount, currency)?);
-            let keys = (receipt_key, signing_key);
-            captured(context, (purchase, stored), user, taken, keys)?
+            let confirmed = ConfirmedCapture {
+                capture,
+                quote: paid(stored, amount, currency)?,
+                receipt_key,
+                signing_key,
+            };
+            captured(context, of, confirmed)?
         }
         // Only what is stuck is settled.
         PaymentStep::StartVoid {
@@ -196,17 +202,15 @@ fn event_of(
             currency,
             refunded,
         }),
-        PaymentStep::RefundedAtGateway(total) => {
-            refund_found(context, (purchase, stored), user, total)?
-        }
-        PaymentStep::Refunded(number) => refunded(context, (purchase, stored), user, number)?,
+        PaymentStep::RefundedAtGateway(total) => refund_found(context, of, total)?,
+        PaymentStep::Refunded(number) => refunded(context, of, number)?,
         PaymentStep::RefundReturned(number) => {
             let back = comes_back(stored, number).ok_or(Refusal::WrongState)?;
-            returned(context, (purchase, stored), user, Some(number), back)
+            returned(context, of, Some(number), back)
         }
         PaymentStep::LessRefundedAtGateway(total) => {
             let back = found_comes_back(stored, total).ok_or(Refusal::WrongState)?;
-            returned(context, (purchase, stored), user, None, back)
+            returned(context, of, None, back)
         }
         PaymentStep::RefundFailed {
             number,
@@ -234,24 +238,31 @@ fn paid(stored: &Purchase, amount: Amount, currency: Currency) -> Result<Quote, 
     })
 }
 
+/// A capture over the amount that the gateway confirmed, and the keys that seal its receipt.
+struct ConfirmedCapture {
+    capture: CaptureId,
+    quote: Quote,
+    receipt_key: ReceiptKeyId,
+    signing_key: Option<ReceiptKeyId>,
+}
+
 fn captured(
     context: Context<'_>,
-    (purchase, stored): (PurchaseId, &Purchase),
-    user: UserId,
-    (capture, quote): (CaptureId, Quote),
-    (receipt_key, signing_key): (ReceiptKeyId, Option<ReceiptKeyId>),
+    of: OwnedPurchase<'_>,
+    confirmed: ConfirmedCapture,
 ) -> Result<Event, Refusal> {
+    let stored = of.stored;
     let tokens = tokens_of(stored);
-    let debt_paid = tokens.min(context.shard.token_debt(&user));
+    let debt_paid = tokens.min(context.shard.token_debt(of.owner));
     Ok(Event::PaymentCaptured(PaymentCaptured {
-        purchase,
-        user,
-        capture,
+        purchase: of.id,
+        user: of.owner.clone(),
+        capture: confirmed.capture,
         quantity: stored.quantity,
-        quote,
+        quote: confirmed.quote,
         metadata: stored.metadata(),
-        receipt_key,
-        signing_key,
+        receipt_key: confirmed.receipt_key,
+        signing_key: confirmed.signing_key,
         tokens,
         debt_paid,
         whence: whence(context, stored)?,
@@ -269,20 +280,16 @@ fn check_stuck(at: UnixMs, stored: &Purchase, cause: VoidStuckCause) -> Result<(
     Ok(())
 }
 
-fn refunded(
-    context: Context<'_>,
-    (purchase, stored): (PurchaseId, &Purchase),
-    user: UserId,
-    number: u32,
-) -> Result<Event, Refusal> {
+fn refunded(context: Context<'_>, of: OwnedPurchase<'_>, number: u32) -> Result<Event, Refusal> {
+    let stored = of.stored;
     let refund = pending(stored, number)?;
     let (amount, restock) = (refund.amount, refund.restock);
     let extent = extent_after(stored, amount);
-    let clawback = clawback(context, &user, stored, extent, amount);
+    let clawback = clawback(context, of.owner, stored, extent, amount);
     let product = &context.catalogue.product_at(stored.product).terms.product;
     Ok(Event::RefundSucceeded(RefundSucceeded {
-        purchase,
-        user,
+        purchase: of.id,
+        user: of.owner.clone(),
         number,
         product: product.clone(),
         quantity: stored.quantity,
@@ -297,14 +304,14 @@ fn refunded(
 
 fn refund_found(
     context: Context<'_>,
-    (purchase, stored): (PurchaseId, &Purchase),
-    user: UserId,
+    of: OwnedPurchase<'_>,
     total: Amount,
 ) -> Result<Event, Refusal> {
+    let stored = of.stored;
     let amount = found_refund(stored, total)?;
     let extent = extent_after(stored, amount);
     Ok(Event::RefundFound(RefundFound {
-        purchase,
+        purchase: of.id,
         product: context
             .catalogue
             .product_at(stored.product)
@@ -316,22 +323,23 @@ fn refund_found(
         currency: stored.quote().currency,
         extent,
         leaves: stored.paid_state_after(amount),
-        clawback: clawback(context, &user, stored, extent, amount),
-        user,
+        clawback: clawback(context, of.owner, stored, extent, amount),
+        user: of.owner.clone(),
     }))
 }
 
 /// Money that had gone back came back, and its reward tokens with it.
 fn returned(
     context: Context<'_>,
-    (purchase, stored): (PurchaseId, &Purchase),
-    user: UserId,
+    of: OwnedPurchase<'_>,
     number: Option<u32>,
-    (amount, tokens): (Amount, Tokens),
+    back: ComesBack,
 ) -> Event {
+    let stored = of.stored;
+    let ComesBack { amount, tokens } = back;
     let product = &context.catalogue.product_at(stored.product).terms.product;
     Event::RefundReturned(RefundReturned {
-        purchase,
+        purchase: of.id,
         number,
         product: product.clone(),
         quantity: stored.quantity,
@@ -340,9 +348,9 @@ fn returned(
         leaves: stored.paid_state_less(amount),
         given_back: GivenBack {
             tokens,
-            debt_paid: tokens.min(context.shard.token_debt(&user)),
+            debt_paid: tokens.min(context.shard.token_debt(of.owner)),
         },
-        user,
+        user: of.owner.clone(),
     })
 }
 
@@ -376,35 +384,29 @@ fn found_refund(stored: &Purchase, total: Amount) -> Result<Amount, Refusal> {
 }
 
 /// A person decides while it is under review; the deadline not before it comes.
-fn verdict_of(
-    at: UnixMs,
-    stored: &Purchase,
-    (verdict, decider): (Verdict, &Decider),
-    void_within_ms: u64,
-) -> Result<ReviewVerdict, Refusal> {
+fn check_due(at: UnixMs, stored: &Purchase, decider: &Decider) -> Result<(), Refusal> {
     let due = stored.review_deadline().ok_or(Refusal::WrongState)?;
     if *decider == Decider::Deadline && at < due {
         return Err(Refusal::WrongState);
     }
-    Ok(match verdict {
-        Verdict::Approve => ReviewVerdict::Approved,
-        Verdict::Reject => ReviewVerdict::Rejected(at.plus_ms(void_within_ms)),
-    })
+    Ok(())
 }
 
-fn open_review(
-    at: UnixMs,
-    (purchase, stored): (PurchaseId, &Purchase),
-    user: UserId,
-    (within_ms, margin_ms): (u64, u64),
-) -> Result<Event, Refusal> {
-    let particulars = stored.particulars.as_ref();
-    let wanted = particulars.filter(|_| stored.wants_review());
+fn verdict_of(verdict: Verdict, void_by: UnixMs) -> ReviewVerdict {
+    match verdict {
+        Verdict::Approve => ReviewVerdict::Approved,
+        Verdict::Reject => ReviewVerdict::Rejected(void_by),
+    }
+}
+
+fn open_review(of: OwnedPurchase<'_>, deadline: UnixMs) -> Result<Event, Refusal> {
+    let particulars = of.stored.particulars.as_ref();
+    let wanted = particulars.filter(|_| of.stored.wants_review());
     Ok(Event::ReviewOpened(ReviewOpened {
-        purchase,
-        user,
+        purchase: of.id,
+        user: of.owner.clone(),
         reasons: wanted.ok_or(Refusal::WrongState)?.review_reasons.clone(),
-        deadline: review_deadline(at, stored, within_ms, margin_ms),
+        deadline,
     }))
 }
 

@@ -208,19 +208,29 @@ pub(super) fn share(tokens: Tokens, part: Amount, whole: Amount) -> Tokens {
     Tokens::new(u64::try_from(shared).unwrap_or(tokens.get()))
 }
 
-/// What comes back where the refund of this number failed after all: money, and reward tokens.
-pub(super) fn comes_back(purchase: &Purchase, number: u32) -> Option<(Amount, Tokens)> {
+/// Money that had gone back and came back, and its reward tokens.
+#[derive(Copy, Clone)]
+pub(super) struct ComesBack {
+    pub(super) amount: Amount,
+    pub(super) tokens: Tokens,
+}
+
+/// What comes back where the refund of this number failed after all.
+pub(super) fn comes_back(purchase: &Purchase, number: u32) -> Option<ComesBack> {
     let refund = purchase.refund(number)?;
     let RefundState::Succeeded { clawback, .. } = refund.state else {
         return None;
     };
     let moved = refund.amount > Amount::ZERO && purchase.pending_refund().is_none();
-    moved.then_some((refund.amount, clawback.requested))
+    moved.then_some(ComesBack {
+        amount: refund.amount,
+        tokens: clawback.requested,
+    })
 }
 
 /// What comes back of refunds that were made at the gateway's own site, where it has given back
-/// `total` in all: money, and its share of their reward tokens.
-pub(super) fn found_comes_back(purchase: &Purchase, total: Amount) -> Option<(Amount, Tokens)> {
+/// `total` in all: the tokens are the money's share of theirs.
+pub(super) fn found_comes_back(purchase: &Purchase, total: Amount) -> Option<ComesBack> {
     if purchase.pending_refund().is_some() {
         return None;
     }
@@ -237,5 +247,8 @@ pub(super) fn found_comes_back(purchase: &Purchase, total: Amount) -> Option<(Am
         asked_back = asked_back.minus(dispute.asked_back);
     }
     let back = purchase.refunded.saturating_minus(total).min(found);
-    (back > Amount::ZERO).then(|| (back, share(asked_back, back, found)))
+    (back > Amount::ZERO).then(|| ComesBack {
+        amount: back,
+        tokens: share(asked_back, back, found),
+    })
 }

@@ -1,6 +1,6 @@
 //! Decides how holds end without a payment: given up by the buyer, or run out.
 
-use super::{Context, Decision, Events};
+use super::{Context, Decision, Events, OwnedPurchase};
 use crate::engine::decide::command::ReleaseHold;
 use crate::engine::event::{Event, HoldExpired, HoldReleased};
 use crate::engine::state::catalogue::Catalogue;
@@ -9,7 +9,7 @@ use crate::engine::state::shard::Shard;
 use crate::engine::words::lifecycle::{PurchaseState, Step};
 use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{RefusalFacts, Rejection};
-use crate::ids::{PurchaseId, UserId};
+use crate::ids::PurchaseId;
 use crate::time::UnixMs;
 
 /// Whether the hold may be given up, and the event that says so; `None` where it already is.
@@ -67,29 +67,24 @@ pub fn decide_expiries(
     let mut events = Events::new();
     while events.len() < most
         && let Some(id) = shard.take_due_hold(at)
-        && let Some(purchase) = shard.find(id)
-        && let Some(user) = shard.owner_of(id)
+        && let Some(hold) = OwnedPurchase::find(shard, id)
     {
-        let expired = expiry(catalogue, (id, purchase), user.clone());
-        events.push(Event::HoldExpired(expired));
+        events.push(Event::HoldExpired(expiry(catalogue, hold)));
     }
     events
 }
 
 /// The fact that this hold ran out.
-pub(super) fn expiry(
-    catalogue: &Catalogue,
-    (id, purchase): (PurchaseId, &Purchase),
-    user: UserId,
-) -> HoldExpired {
-    let extras = purchase.extras.as_ref();
-    let product = &catalogue.product_at(purchase.product).terms.product;
+pub(super) fn expiry(catalogue: &Catalogue, hold: OwnedPurchase<'_>) -> HoldExpired {
+    let OwnedPurchase { id, owner, stored } = hold;
+    let extras = stored.extras.as_ref();
+    let product = &catalogue.product_at(stored.product).terms.product;
     HoldExpired {
         purchase: id,
-        user,
+        user: owner.clone(),
         product: product.clone(),
-        quantity: purchase.quantity,
-        card: purchase.card_tried().cloned(),
+        quantity: stored.quantity,
+        card: stored.card_tried().cloned(),
         ip: extras.and_then(|it| it.ip),
         device: extras.and_then(|it| it.device.clone()),
     }

@@ -64,7 +64,7 @@ impl Shard {
         if placed.flow == Flow::Hold {
             let key = placed.origin.key;
             let outcome = KeyOutcome::Held(placed.purchase);
-            self.remember((buyer, key), outcome, stamp.at, limits);
+            self.remember(buyer, key, outcome, stamp.at, limits);
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ impl Shard {
         if remembers {
             let outcome = KeyOutcome::refused(refused.rejection(), refused.origin.request);
             let owner = self.buyer_index(user);
-            self.remember((owner, refused.origin.key), outcome, stamp.at, limits);
+            self.remember(owner, refused.origin.key, outcome, stamp.at, limits);
         }
     }
 

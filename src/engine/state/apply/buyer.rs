@@ -62,7 +62,7 @@ impl Shard {
         // Told again with the key, whatever the balance is by then.
         let balance = more.tokens;
         let outcome = KeyOutcome::Spent { balance };
-        self.remember((buyer, spent.origin.key), outcome, stamp.at, limits);
+        self.remember(buyer, spent.origin.key, outcome, stamp.at, limits);
         self.note_idle(buyer);
     }
 

@@ -61,6 +61,6 @@ impl Shard {
             scope: imported.scope,
             fingerprint: Digest16([0; 16]),
         };
-        self.remember((owner, Some(key)), KeyOutcome::Elsewhere, stamp.at, limits);
+        self.remember(owner, Some(key), KeyOutcome::Elsewhere, stamp.at, limits);
     }
 }

@@ -16,7 +16,8 @@ impl Shard {
     /// Something stands under the key from now on, instead of what stood there.
     pub(in crate::engine::state) fn remember(
         &mut self,
-        (owner, key): (BuyerIndex, Option<IdempotencyKey>),
+        owner: BuyerIndex,
+        key: Option<IdempotencyKey>,
         outcome: KeyOutcome,
         at: UnixMs,
         limits: Limits,

@@ -99,7 +99,7 @@ impl Shard {
                 .apply_placed(placed, stamp, catalogue, limits)
                 .map_err(broken)?,
             ShardChange::Step(purchase, step) => {
-                let taken = self.apply_step(event, (purchase, step), stamp, limits);
+                let taken = self.apply_step(event, purchase, step, stamp, limits);
                 return taken.map_err(broken);
             }
             ShardChange::Refused(refused) => self.apply_refused(refused, stamp, limits),
@@ -120,7 +120,8 @@ impl Shard {
     fn apply_step(
         &mut self,
         event: &Event,
-        (id, step): (PurchaseId, Step),
+        id: PurchaseId,
+        step: Step,
         stamp: Stamp,
         limits: Limits,
     ) -> Result<Effects, &'static str> {
@@ -173,7 +174,7 @@ impl Shard {
                 self.purchases[place].reason = None;
                 Ok(())
             }
-            Group::Payment(event) => self.apply_payment(event, (id, place), stamp, limits),
+            Group::Payment(event) => self.apply_payment(event, id, place, stamp, limits),
             Group::Review(event) => {
                 self.apply_review(event, place);
                 Ok(())
@@ -208,7 +209,8 @@ impl Shard {
     fn apply_payment(
         &mut self,
         event: PaymentEvent<'_>,
-        (id, place): (PurchaseId, PurchaseIndex),
+        id: PurchaseId,
+        place: PurchaseIndex,
         stamp: Stamp,
         limits: Limits,
     ) -> Result<(), &'static str> {

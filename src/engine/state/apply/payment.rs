@@ -33,7 +33,7 @@ impl Shard {
         }
         self.profile_started(buyer, started, stamp);
         let key = started.origin.key;
-        self.remember((buyer, key), KeyOutcome::InFlight, stamp.at, limits);
+        self.remember(buyer, key, KeyOutcome::InFlight, stamp.at, limits);
     }
 
     pub(super) fn apply_captured(

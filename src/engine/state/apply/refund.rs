@@ -66,7 +66,7 @@ impl Shard {
             state: RefundState::Pending,
         });
         let key = Some(started.key);
-        self.remember((buyer, key), KeyOutcome::InFlight, stamp.at, limits);
+        self.remember(buyer, key, KeyOutcome::InFlight, stamp.at, limits);
         Ok(())
     }
 

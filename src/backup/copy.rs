@@ -9,7 +9,7 @@
 
 use super::inventory::Inventory;
 use super::settings::StoreTarget;
-use super::ship::{ShipError, Shipper};
+use super::ship::{OtherHistory, ShipError, Shipper};
 use super::store::{Store, StoreError};
 use super::upload::Carried;
 use crate::ids::Lsn;
@@ -43,9 +43,9 @@ pub enum CopyError {
     /// The directory cannot be read.
     #[error("{dir}: {source}")]
     Journal { dir: String, source: JournalError },
-    /// The copy failed.
-    #[error("{0}")]
-    Ship(String),
+    /// The store has another history of the log.
+    #[error(transparent)]
+    History(#[from] OtherHistory),
     /// The store already has a backup.
     #[error("{0} already holds a backup; use a new prefix for each copy")]
     Taken(String),
@@ -102,7 +102,7 @@ async fn copy_once(
     let round = shipper.round(now).await.map_err(|error| match error {
         ShipError::Store(error) => CopyError::Store(error),
         ShipError::Source(source) => read(source),
-        ShipError::History(why) => CopyError::Ship(why.to_string()),
+        ShipError::History(why) => CopyError::History(why),
     })?;
     let held = Inventory::of(&store.list().await?);
     let holdings = held.of_generation(generation);

@@ -250,7 +250,7 @@ impl<'a> Shipper<'a> {
                     break;
                 }
                 // A damaged snapshot is skipped, as in recovery.
-                Err(ShipError::Source(JournalError::Invariant { .. })) => {}
+                Err(ShipError::Source(JournalError::BadSnapshot(_))) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -264,11 +264,8 @@ impl<'a> Shipper<'a> {
                 .filter(|it| it.first() == Lsn(0))
                 .map(|_| 0),
         };
-        let segment = at.map(|at| segments[at].clone()).ok_or_else(|| {
-            let what =
-                "the beginning of the log is gone, and no snapshot can be read; take a snapshot";
-            JournalError::Setting(what.to_owned())
-        })?;
+        let segment = at.map(|at| segments[at].clone());
+        let segment = segment.ok_or(JournalError::NoBeginning)?;
         let frames = self.source.frames(&segment)?;
         Ok(Course { segment, frames })
     }

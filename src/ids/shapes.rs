@@ -69,14 +69,11 @@ fn date(rest: &[char]) -> Option<usize> {
     text.one_of(&[separator])?;
     text.number(2, 1..=31)?;
     let date = text.at;
-    if time(&mut text).is_none() {
-        text.at = date;
-    }
-    Some(text.at)
+    Some(time(&mut text).unwrap_or(date))
 }
 
-/// ` 10:00`, `T10:00:00.123456Z` or `T10:00:00,123+02:00`.
-fn time(text: &mut Reader<'_>) -> Option<()> {
+/// Where ` 10:00`, `T10:00:00.123456Z` or `T10:00:00,123+02:00` ends.
+fn time(text: &mut Reader<'_>) -> Option<usize> {
     text.one_of(&['T', 't', ' ', '_'])?;
     text.number(2, 0..=23)?;
     text.one_of(&[':'])?;
@@ -91,11 +88,11 @@ fn time(text: &mut Reader<'_>) -> Option<()> {
     }
     text.at = whole;
     if text.one_of(&['Z', 'z']).is_some() {
-        return Some(());
+        return Some(text.at);
     }
     if text.one_of(&['+', '-', '\u{2212}']).is_some() {
         let hours = text.number(2, 0..=23);
-        let minutes = hours.and_then(|()| {
+        let minutes = hours.and_then(|_| {
             let _ = text.one_of(&[':']);
             text.number(2, 0..=59)
         });
@@ -103,8 +100,7 @@ fn time(text: &mut Reader<'_>) -> Option<()> {
             whole = text.at;
         }
     }
-    text.at = whole;
-    Some(())
+    Some(whole)
 }
 
 struct Reader<'a> {
@@ -121,21 +117,27 @@ impl Reader<'_> {
         })
     }
 
-    fn number(&mut self, digits: usize, within: std::ops::RangeInclusive<u32>) -> Option<()> {
+    fn number(&mut self, digits: usize, within: std::ops::RangeInclusive<u32>) -> Option<u32> {
         let text = self.rest.get(self.at..self.at + digits)?;
         let add = |all: u32, c: &char| Some(all * 10 + c.to_digit(10)?);
         let number = text.iter().try_fold(0, add)?;
-        within.contains(&number).then(|| self.at += digits)
+        within.contains(&number).then(|| {
+            self.at += digits;
+            number
+        })
     }
 
-    /// One to nine digits, and none behind them.
-    fn fraction(&mut self) -> Option<()> {
+    /// How many digits there are: one to nine, and none behind them.
+    fn fraction(&mut self) -> Option<usize> {
         const DIGITS_MAX: usize = 9;
         let digits = self.rest[self.at..]
             .iter()
             .take_while(|c| c.is_ascii_digit());
         let count = digits.count();
-        (1..=DIGITS_MAX).contains(&count).then(|| self.at += count)
+        (1..=DIGITS_MAX).contains(&count).then(|| {
+            self.at += count;
+            count
+        })
     }
 }
 

@@ -44,7 +44,7 @@ pub use self::core::seen::{fingerprint_of, nonce_fingerprint};
 pub use self::core::settings::{Disks, JournalOptions, LogSettings, Sync, Witness};
 pub use catalogue::{CatalogueChanges, Created, NotSet, Set};
 pub use format::codec;
-pub use format::fault::{JournalError, StorageFault, WriteError};
+pub use format::fault::{BadSnapshot, BrokenInvariant, JournalError, StorageFault, WriteError};
 pub use reads::bounds::{Bound, BoundUsed};
 pub use reads::status::{DiskRoom, DiskState, JournalFigures, Readiness, SYNC_SLOW, Status};
 pub use reads::views::JournalReads;

@@ -11,3 +11,4 @@ mod lifecycle;
 mod model;
 mod quotas;
 mod scenarios;
+mod snapshot_problems;

@@ -67,6 +67,15 @@ pub struct VelocityTable<C: Cell = VelocityCell> {
     turnover: CachePadded<Turnover>,
 }
 
+/// What adding a key came to.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Added {
+    /// It is there with its item, or given up at the bound.
+    Done,
+    /// Another thread added the key first.
+    ByAnother,
+}
+
 /// What every newcomer to a full table counts; away from what all threads read.
 struct Turnover {
     draws: AtomicU64,
@@ -172,12 +181,11 @@ impl<C: Cell> VelocityTable<C> {
     /// It is given up only where the table is full and no key of 64 samples may go: each is as young as the item, or in
     /// another thread's hands.
     pub fn record(&self, key: KeyDigest, item: C::Item, depth: usize) {
-        while self
-            .read(key, |cell| cell.record(item, depth))
-            .or_else(|| self.add(key, item))
-            .is_none()
-        {
-            // Another thread has just added the key.
+        loop {
+            let recorded = self.read(key, |cell| cell.record(item, depth));
+            if recorded.is_some() || self.add(key, item) == Added::Done {
+                return;
+            }
         }
     }
 
@@ -209,13 +217,13 @@ impl<C: Cell> VelocityTable<C> {
         self.cells.view(&key, |_, entry| read(&entry.cell))
     }
 
-    /// Adds a key with its first item; `None` when another thread was first.
-    fn add(&self, key: KeyDigest, item: C::Item) -> Option<()> {
+    /// Adds a key with its first item.
+    fn add(&self, key: KeyDigest, item: C::Item) -> Added {
         let instant = C::instant_of(item);
         let Some(place) = self.new_place().or_else(|| self.vacate(instant)) else {
             // Everything in reach is newer or in other hands: the newcomer gives way, and the bound stands.
             self.turnover.given_up.fetch_add(1, Ordering::Relaxed);
-            return Some(());
+            return Added::Done;
         };
         // Made before the lock: a list may have to be allocated.
         let cell = C::of(item);
@@ -223,11 +231,11 @@ impl<C: Cell> VelocityTable<C> {
             Slot::Vacant(slot) => drop(slot.insert(Entry { cell, place })),
             Slot::Occupied(_) => {
                 self.place(place).put_back();
-                return None;
+                return Added::ByAnother;
             }
         }
         self.place(place).take(key, instant);
-        Some(())
+        Added::Done
     }
 
     /// A place nobody has had yet.

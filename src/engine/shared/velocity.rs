@@ -56,6 +56,10 @@ impl Named<'_> {
     }
 }
 
+/// An export holds bits that are no packed instant.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct NotAnInstant;
+
 /// The counters that buyers share.
 #[derive(Debug)]
 pub struct Velocity {
@@ -175,16 +179,20 @@ impl Velocity {
         });
     }
 
-    /// Takes over one key of an export; `None` where the instants are none.
-    pub fn import(&self, key: KeyDigest, packed: &[u64]) -> Option<()> {
+    /// Takes over one key of an export.
+    pub fn import(&self, key: KeyDigest, packed: &[u64]) -> Result<(), NotAnInstant> {
         let instants = packed.iter().map(|bits| AttemptInstant::from_bits(*bits));
         let instants: Option<Vec<_>> = instants.collect();
-        self.instants.import(key, &instants?);
-        Some(())
+        self.instants.import(key, &instants.ok_or(NotAnInstant)?);
+        Ok(())
     }
 
-    /// Takes over one key of an export of distinct values; `None` where the instants are none.
-    pub fn import_distinct(&self, key: KeyDigest, packed: &[(u64, u64)]) -> Option<()> {
+    /// Takes over one key of an export of distinct values.
+    pub fn import_distinct(
+        &self,
+        key: KeyDigest,
+        packed: &[(u64, u64)],
+    ) -> Result<(), NotAnInstant> {
         let seen = packed.iter().map(|(value, bits)| {
             let instant = AttemptInstant::from_bits(*bits)?;
             Some(ValueSeen {
@@ -193,8 +201,8 @@ impl Velocity {
             })
         });
         let seen: Option<Vec<_>> = seen.collect();
-        self.distinct.import(key, &seen?);
-        Some(())
+        self.distinct.import(key, &seen.ok_or(NotAnInstant)?);
+        Ok(())
     }
 
     fn count_one(&self, counted: Counted, by: By, named: &Named<'_>, instant: AttemptInstant) {

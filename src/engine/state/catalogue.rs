@@ -84,6 +84,10 @@ pub struct Promotion {
     pub imported_uses: u32,
 }
 
+/// No such product or promotion was ever set.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct NeverSet;
+
 /// Every product and promotion, as of one instant.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
@@ -161,7 +165,6 @@ impl Catalogue {
     /// Applies what an event changes in it; where no turn can have written that, why not. Live and
     /// recovery alike; the cells are the caller's.
     pub fn apply(&mut self, change: CatalogueEvent<'_>) -> Result<(), &'static str> {
-        const NEVER_SET: &str = "what it is about was never set";
         match change {
             CatalogueEvent::ProductSet(set) if set.stock > UNITS_MAX => {
                 Err("its total is more than can be counted")
@@ -176,11 +179,11 @@ impl Catalogue {
             }
             CatalogueEvent::StockImported(it) => {
                 let put = self.set_imported_sold(&it.product, it.sold);
-                put.ok_or(NEVER_SET)
+                put.map_err(|NeverSet| "what it is about was never set")
             }
             CatalogueEvent::PromotionUsesImported(it) => {
                 let put = self.set_imported_uses(&it.code, it.uses);
-                put.ok_or(NEVER_SET)
+                put.map_err(|NeverSet| "what it is about was never set")
             }
         }
     }
@@ -212,11 +215,11 @@ impl Catalogue {
         }));
     }
 
-    /// Sets how many units of a product were sold elsewhere; `None` where there is no such product.
+    /// Sets how many units of a product were sold elsewhere.
     ///
     /// The cell's units are the caller's, as with its total.
-    pub fn set_imported_sold(&mut self, product: &ProductId, sold: u32) -> Option<()> {
-        let index = *self.product_places.get(product)?;
+    pub fn set_imported_sold(&mut self, product: &ProductId, sold: u32) -> Result<(), NeverSet> {
+        let index = *self.product_places.get(product).ok_or(NeverSet)?;
         let known = &mut self.products[index.0 as usize];
         *known = Arc::new(Product {
             index,
@@ -224,12 +227,12 @@ impl Catalogue {
             stock: Arc::clone(&known.stock),
             imported_sold: sold,
         });
-        Some(())
+        Ok(())
     }
 
     /// Sets how many uses of a promotion were made elsewhere; likewise.
-    pub fn set_imported_uses(&mut self, code: &PromotionCode, uses: u32) -> Option<()> {
-        let index = *self.promotion_places.get(code)?;
+    pub fn set_imported_uses(&mut self, code: &PromotionCode, uses: u32) -> Result<(), NeverSet> {
+        let index = *self.promotion_places.get(code).ok_or(NeverSet)?;
         let known = &mut self.promotions[index.0 as usize];
         *known = Arc::new(Promotion {
             index,
@@ -237,7 +240,7 @@ impl Catalogue {
             uses: Arc::clone(&known.uses),
             imported_uses: uses,
         });
-        Some(())
+        Ok(())
     }
 
     /// Sets the terms of a promotion; likewise.

@@ -141,7 +141,7 @@ fn tags(
         if line == "*" {
             any = true;
         } else {
-            listed_in(line, &mut listed).ok_or_else(wrong)?;
+            listed.extend(listed_in(line).ok_or_else(wrong)?);
         }
     }
     match (any, listed.is_empty()) {
@@ -151,13 +151,14 @@ fn tags(
     }
 }
 
-/// Adds the tags of one header line; empty entries of the list are skipped.
-fn listed_in(line: &str, listed: &mut Vec<Listed>) -> Option<()> {
+/// The tags of one header line; empty entries of the list are skipped.
+fn listed_in(line: &str) -> Option<Vec<Listed>> {
+    let mut listed = Vec::new();
     let mut rest = line;
     loop {
         rest = rest.trim_start_matches([' ', '\t', ',']);
         if rest.is_empty() {
-            return Some(());
+            return Some(listed);
         }
         let (strength, quoted) = match rest.strip_prefix("W/") {
             Some(quoted) => (Strength::Weak, quoted),

@@ -44,7 +44,7 @@ pub struct Kind {
 }
 
 /// A payload that is not a valid event.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a later program, or damaged.
     #[error(
@@ -61,8 +61,17 @@ pub enum DecodeError {
     Malformed {
         /// The kind's number.
         number: u16,
-        problem: String,
+        problem: PayloadProblem,
     },
+}
+
+/// What is wrong with the bytes of a payload.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadProblem {
+    #[error("shorter than an instant")]
+    Short,
+    #[error(transparent)]
+    Archive(#[from] rancor::Error),
 }
 
 macro_rules! codec {
@@ -93,16 +102,16 @@ macro_rules! codec {
         /// The event in `payload`.
         pub fn decode(kind: Kind, payload: &[u8]) -> Result<(UnixMs, Event), DecodeError> {
             let Kind { number, version } = kind;
-            let malformed = |problem: String| DecodeError::Malformed { number, problem };
+            let malformed = |problem| DecodeError::Malformed { number, problem };
             let (at, archived) = payload
                 .split_at_checked(AT_BYTES)
-                .ok_or_else(|| malformed("shorter than an instant".to_owned()))?;
+                .ok_or_else(|| malformed(PayloadProblem::Short))?;
             let at = u64::from_le_bytes(at.try_into().expect("split at 8 bytes"));
             let at = UnixMs::new(at & !UNSETTLED);
             let event = match (number, version) {
                 $($(($number, $version) => {
                     let shape = rkyv::from_bytes::<event::$kind, rancor::Error>(archived);
-                    Event::$kind(shape.map_err(|problem| malformed(problem.to_string()))?)
+                    Event::$kind(shape.map_err(|problem| malformed(problem.into()))?)
                 })*)*
                 _ => return Err(DecodeError::UnknownKind { number, version }),
             };

@@ -2,10 +2,13 @@
 //! opened. Each says what happened, where, and what to do.
 
 use crate::engine::apply::BrokenLog;
+use crate::engine::cells::GuardFull;
 use crate::engine::refusal::Refusal;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, ProductId, PromotionCode};
 use crate::journal::format::codec::DecodeError;
+use crate::journal::format::sections::SnapshotError;
 use crate::time::UnixMs;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -111,12 +114,13 @@ pub enum JournalError {
     Broken(BrokenLog),
     /// No snapshot is valid, and the log no longer has its beginning.
     #[error(
-        "no snapshot can be read ({problems}), and the log begins at LSN {first} only; restore the \
-         snapshot files from a copy"
+        "no snapshot can be read ({}), and the log begins at LSN {first} only; restore the snapshot \
+         files from a copy",
+        BadSnapshots(bad)
     )]
     NoSnapshot {
-        /// The problem of each snapshot.
-        problems: String,
+        /// The snapshots that there are.
+        bad: Vec<BadSnapshot>,
         /// The first LSN of the log.
         first: Lsn,
     },
@@ -147,13 +151,12 @@ pub enum JournalError {
     /// The disk is too full for a snapshot.
     #[error("the disk is nearly full; free disk space, then take the snapshot")]
     DiskFull,
+    /// A snapshot does not read well.
+    #[error("the snapshot {0}")]
+    BadSnapshot(#[from] BadSnapshot),
     /// An invariant does not hold.
-    #[error("invariant {invariant} does not hold: {what}")]
-    Invariant {
-        /// Its name in `docs/architecture.md`.
-        invariant: &'static str,
-        what: String,
-    },
+    #[error(transparent)]
+    Invariant(#[from] BrokenInvariant),
     /// The log stopped.
     #[error(transparent)]
     Fault(#[from] StorageFault),
@@ -167,9 +170,78 @@ pub enum JournalError {
         /// The time of the last event.
         last: UnixMs,
     },
-    /// An invalid setting.
-    #[error("{0}")]
-    Setting(String),
+    /// Files of two data directories lie in one.
+    #[error(
+        "the snapshots are of log {snapshots:016x} and the segments of log {segments:016x}; put the \
+         files of one data directory back together"
+    )]
+    OtherLog {
+        /// The log of the snapshots.
+        snapshots: u64,
+        /// The log of the segments.
+        segments: u64,
+    },
+    /// The settings leave too little room for what the log holds.
+    #[error(
+        "webhooks that the log remembers do not fit: {0} (webhooks.events_max, webhooks.nonces_max)"
+    )]
+    WebhooksFull(GuardFull),
+    #[error("the log has no segment; there is nothing to copy")]
+    NoSegment,
+    #[error("the beginning of the log is gone, and no snapshot can be read; take a snapshot")]
+    NoBeginning,
+}
+
+/// A snapshot that does not read well.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {problem}")]
+pub struct BadSnapshot {
+    /// The name of its file.
+    pub name: String,
+    pub problem: SnapshotError,
+}
+
+/// Bad snapshots, one after the other.
+struct BadSnapshots<'a>(&'a [BadSnapshot]);
+
+impl fmt::Display for BadSnapshots<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, rest)) = self.0.split_first() else {
+            return out.write_str("there is none");
+        };
+        write!(out, "{first}")?;
+        rest.iter().try_for_each(|bad| write!(out, "; {bad}"))
+    }
+}
+
+/// An invariant of `docs/architecture.md` that the log or its snapshots break.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenInvariant {
+    #[error(
+        "invariant I1 does not hold: product {product} has {held} units held and {sold} sold of {total}"
+    )]
+    Units {
+        product: ProductId,
+        held: u64,
+        sold: u64,
+        total: u64,
+    },
+    #[error("invariant I2 does not hold: promotion {code} has {uses} uses of {most}")]
+    Uses {
+        code: PromotionCode,
+        uses: u64,
+        most: u32,
+    },
+    #[error(
+        "invariant I6 does not hold: the snapshot and its log lead to {restored}, the whole log to \
+         {replayed}"
+    )]
+    Digests {
+        /// The digest of the snapshot and the log after it.
+        restored: String,
+        /// The digest of the whole log.
+        replayed: String,
+    },
 }
 
 /// A sentence about a torn tail.

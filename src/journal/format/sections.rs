@@ -6,7 +6,8 @@
 //! Deliberately absent: files and names (`store`), and the meaning of sections (`mod`).
 
 use crate::engine::image::ImageError;
-use crate::ids::Lsn;
+use crate::ids::{Lsn, ProductId, PromotionCode};
+use std::fmt;
 use std::io::Read;
 
 /// The first bytes of every snapshot.
@@ -63,6 +64,19 @@ impl Tag {
     }
 }
 
+impl fmt::Display for Tag {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Catalogue => out.write_str("the catalogue"),
+            Self::Velocity => out.write_str("the counters"),
+            Self::Webhooks => out.write_str("the webhooks"),
+            Self::Rules => out.write_str("the risk rules"),
+            Self::Distinct => out.write_str("the distinct values"),
+            Self::Shard(shard) => write!(out, "shard {shard}"),
+        }
+    }
+}
+
 /// One section, its checksum agreed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
@@ -87,7 +101,15 @@ pub enum SnapshotError {
         /// What does not fit.
         what: &'static str,
     },
-    /// A shard's section holds what no events make.
+    #[error("it has no section for {0}")]
+    NoSection(Tag),
+    /// A section holds what no events make.
+    #[error("{section}: {problem}")]
+    Content {
+        section: Tag,
+        problem: ContentProblem,
+    },
+    /// The same of a shard, with the buyer, purchase or key.
     #[error(transparent)]
     Image(#[from] ImageError),
     /// Written by another program.
@@ -98,6 +120,25 @@ pub enum SnapshotError {
         /// The file's version.
         found: u32,
     },
+}
+
+/// What is wrong with a section whose checksum agreed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContentProblem {
+    #[error("its bytes are of another kind of section")]
+    OtherKind,
+    #[error("a counter holds what is no instant")]
+    Instant,
+    #[error(
+        "more webhooks than there is room for; raise webhooks.events_max and webhooks.nonces_max"
+    )]
+    WebhooksFull,
+    #[error("product {0} has more units than can be counted")]
+    Units(ProductId),
+    #[error("product {0} is there twice")]
+    ProductTwice(ProductId),
+    #[error("promotion {0} is there twice")]
+    PromotionTwice(PromotionCode),
 }
 
 /// The header of a snapshot of the log `log_id`.

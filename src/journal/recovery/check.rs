@@ -12,7 +12,7 @@ use crate::engine::view::{NetCapture, PaymentView};
 use crate::ids::{Lsn, PurchaseId};
 use crate::journal::core::directory::refuse_running;
 use crate::journal::core::settings::Disks;
-use crate::journal::format::fault::JournalError;
+use crate::journal::format::fault::{BadSnapshot, BrokenInvariant, JournalError, describe, io};
 use crate::journal::format::store;
 use crate::journal::snapshot::restoring::restore;
 use std::path::Path;
@@ -113,11 +113,11 @@ impl CheckError {
 fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, JournalError> {
     let snapshots = store::list(&*disks.snapshots)?;
     for (_, name) in &snapshots {
-        let reading = store::SnapshotFile::open(&*disks.snapshots, name)
-            .map_err(crate::journal::format::fault::io("opening", name))?;
-        restore(reading, settings).map_err(|error| JournalError::Invariant {
-            invariant: "snapshot",
-            what: format!("{name}: {error}"),
+        let reading =
+            store::SnapshotFile::open(&*disks.snapshots, name).map_err(io("opening", name))?;
+        restore(reading, settings).map_err(|problem| BadSnapshot {
+            name: name.clone(),
+            problem,
         })?;
     }
     let newest = newest_good(&*disks.snapshots, settings)?.restored;
@@ -159,11 +159,13 @@ fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, Jour
     }
     #[allow(clippy::cast_possible_truncation, reason = "as the snapshots name it")]
     let segments_id = scan.log_id.map(|id| id as u64);
-    if let (Some(snapshot), Some(segments)) = (log_id, segments_id)
-        && snapshot != segments
+    if let (Some(snapshots), Some(segments)) = (log_id, segments_id)
+        && snapshots != segments
     {
-        let what = format!("snapshots of log {snapshot:016x}, segments of {segments:016x}");
-        return Err(JournalError::Setting(what));
+        return Err(JournalError::OtherLog {
+            snapshots,
+            segments,
+        });
     }
     let (first, end) = (Lsn(scan.first.get()), Lsn(scan.end.get()));
     if let Some(covered) = covered
@@ -176,7 +178,7 @@ fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, Jour
     }
     let (state, digest, digest_from) = agree(from_snapshot, from_log, first)?;
     let torn_tail = match scan.verdict {
-        wal::Verdict::TornTail(tail) => Some(crate::journal::format::fault::describe(&tail)),
+        wal::Verdict::TornTail(tail) => Some(describe(&tail)),
         wal::Verdict::Clean | wal::Verdict::Damaged(_) => None,
     };
     Ok(report(
@@ -206,10 +208,8 @@ fn agree(
 ) -> Result<(Folded, String, DigestFrom), JournalError> {
     let Some(from_snapshot) = from_snapshot else {
         if first > Lsn(0) {
-            return Err(JournalError::NoSnapshot {
-                problems: "there is none".to_owned(),
-                first,
-            });
+            let bad = Vec::new();
+            return Err(JournalError::NoSnapshot { bad, first });
         }
         let state = from_log.finish()?;
         let digest = state.digest();
@@ -222,12 +222,11 @@ fn agree(
     }
     let replayed = from_log.finish()?.digest();
     if replayed != digest {
-        let what =
-            format!("the snapshot and its log lead to {digest}, the whole log to {replayed}");
-        return Err(JournalError::Invariant {
-            invariant: "I6",
-            what,
-        });
+        let broken = BrokenInvariant::Digests {
+            restored: digest,
+            replayed,
+        };
+        return Err(broken.into());
     }
     Ok((state, digest, DigestFrom::Both))
 }

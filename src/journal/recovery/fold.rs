@@ -6,7 +6,6 @@
 use super::sums::{derive_stock, derive_uses};
 use crate::engine::apply::BrokenLog;
 use crate::engine::catalogue::Catalogue;
-use crate::engine::cells::GuardFull;
 use crate::engine::event::{Event, LogGeneration, Part};
 use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
@@ -179,7 +178,7 @@ impl Folding {
             }
             Part::Webhooks(change) => {
                 let applied = self.seen.apply(change, stamp.into());
-                applied.map_err(seen_full)?;
+                applied.map_err(JournalError::WebhooksFull)?;
             }
             Part::Shard(shard, _) => {
                 let (shard, from) = &mut self.shards[shard.index()];
@@ -228,11 +227,4 @@ impl Folding {
 fn latest(shards: &[(Shard, Lsn)]) -> UnixMs {
     let latest = shards.iter().map(|(shard, _)| shard.last_at()).max();
     latest.unwrap_or_default()
-}
-
-fn seen_full(full: GuardFull) -> JournalError {
-    JournalError::Setting(format!(
-        "webhooks that the log remembers do not fit: {full} (webhooks.events_max, \
-         webhooks.nonces_max)"
-    ))
 }

@@ -1,26 +1,13 @@
 //! Owns finding the snapshot to go on from.
 
 use crate::engine::settings::EngineSettings;
-use crate::journal::format::fault::{JournalError, io};
-use crate::journal::format::sections::SnapshotError;
+use crate::journal::format::fault::{BadSnapshot, JournalError, io};
 use crate::journal::format::store;
 use crate::journal::snapshot::restoring::{Restored, restore};
 
 pub(in crate::journal) struct FoundSnapshots {
     pub(in crate::journal) restored: Option<Restored>,
     pub(in crate::journal) bad: Vec<BadSnapshot>,
-}
-
-/// A snapshot that does not read well.
-pub(in crate::journal) struct BadSnapshot {
-    pub(in crate::journal) name: String,
-    problem: SnapshotError,
-}
-
-impl std::fmt::Display for BadSnapshot {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}: {}", self.name, self.problem)
-    }
 }
 
 /// The newest snapshot that reads well, and what is wrong with the newer ones.

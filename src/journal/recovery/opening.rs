@@ -224,9 +224,8 @@ fn recover(
     }
     let first = Lsn(report.first.get());
     if found.restored.is_none() && first > Lsn(0) {
-        let problems: Vec<_> = found.bad.iter().map(ToString::to_string).collect();
-        let problems = problems.join("; ");
-        return Err(JournalError::NoSnapshot { problems, first });
+        let bad = found.bad;
+        return Err(JournalError::NoSnapshot { bad, first });
     }
     // 5. Bad snapshots are set aside only after these checks, so that a refused start can be repeated
     // with other files.
@@ -265,11 +264,10 @@ fn recover(
 
 fn check_belongs(restored: &Restored, log_id: u64, end: Lsn) -> Result<(), JournalError> {
     if restored.log_id != log_id {
-        let (theirs, ours) = (restored.log_id, log_id);
-        return Err(JournalError::Setting(format!(
-            "the snapshots are of log {theirs:016x} and the segments of log {ours:016x}; put the \
-             files of one data directory back together"
-        )));
+        return Err(JournalError::OtherLog {
+            snapshots: restored.log_id,
+            segments: log_id,
+        });
     }
     let covered = restored
         .shards

@@ -6,13 +6,13 @@
 use crate::engine::catalogue::Catalogue;
 use crate::engine::lifecycle::Units;
 use crate::engine::shard::Shard;
-use crate::journal::format::fault::JournalError;
+use crate::journal::format::fault::BrokenInvariant;
 
 /// I1 and I4: the units of all purchases of a product are within its total.
 pub(in crate::journal) fn derive_stock(
     catalogue: &Catalogue,
     shards: &[Shard],
-) -> Result<(), JournalError> {
+) -> Result<(), BrokenInvariant> {
     let products = catalogue.products().iter();
     let mut sums: Vec<(u64, u64)> = products
         .map(|it| (0, u64::from(it.imported_sold)))
@@ -28,13 +28,11 @@ pub(in crate::journal) fn derive_stock(
     for (product, (held, sold)) in catalogue.products().iter().zip(sums) {
         let total = u64::from(product.terms.stock);
         if held + sold > total {
-            let what = format!(
-                "product {} has {held} units held and {sold} sold of {total}",
-                product.terms.product
-            );
-            return Err(JournalError::Invariant {
-                invariant: "I1",
-                what,
+            return Err(BrokenInvariant::Units {
+                product: product.terms.product.clone(),
+                held,
+                sold,
+                total,
             });
         }
         let total = product.terms.stock;
@@ -51,7 +49,7 @@ pub(in crate::journal) fn derive_stock(
 pub(in crate::journal) fn derive_uses(
     catalogue: &Catalogue,
     shards: &[Shard],
-) -> Result<(), JournalError> {
+) -> Result<(), BrokenInvariant> {
     let promotions = catalogue.promotions().iter();
     let mut uses: Vec<u64> = promotions.map(|it| u64::from(it.imported_uses)).collect();
     for promotion in shards.iter().flat_map(Shard::claimed_uses) {
@@ -60,11 +58,10 @@ pub(in crate::journal) fn derive_uses(
     for (promotion, uses) in catalogue.promotions().iter().zip(uses) {
         let most = promotion.terms.uses_max;
         if uses > u64::from(most) {
-            let code = &promotion.terms.code;
-            let what = format!("promotion {code} has {uses} uses of {most}");
-            return Err(JournalError::Invariant {
-                invariant: "I2",
-                what,
+            return Err(BrokenInvariant::Uses {
+                code: promotion.terms.code.clone(),
+                uses,
+                most,
             });
         }
         promotion

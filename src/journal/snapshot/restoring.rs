@@ -13,7 +13,9 @@ use crate::engine::velocity::Velocity;
 use crate::ids::{Lsn, SHARD_COUNT, ShardId};
 use crate::journal::core::in_force::InForce;
 use crate::journal::core::seen::SeenWebhooks;
-use crate::journal::format::sections::{Section, SnapshotError, SnapshotReader, Tag};
+use crate::journal::format::sections::{
+    ContentProblem, Section, SnapshotError, SnapshotReader, Tag,
+};
 use rkyv::{Archive, Deserialize, rancor};
 
 /// What a snapshot holds, ready to go on from.
@@ -56,53 +58,53 @@ pub fn restore(
     let mut first = Lsn(u64::MAX);
     while let Some(Section { tag, lsn, bytes }) = reader.next_section()? {
         first = first.min(lsn);
+        let wrong = |problem| SnapshotError::Content {
+            section: tag,
+            problem,
+        };
         match tag {
             Tag::Catalogue => {
-                let image: CatalogueImage = unarchived(&bytes)?;
+                let image: CatalogueImage = unarchived(&bytes).map_err(wrong)?;
                 let settings = (image.limits, image.accepted);
-                catalogue = Some((catalogue_of(image)?, settings, lsn));
+                catalogue = Some((catalogue_of(image).map_err(wrong)?, settings, lsn));
             }
             Tag::Velocity => {
-                let image: VelocityImage = unarchived(&bytes)?;
+                let image: VelocityImage = unarchived(&bytes).map_err(wrong)?;
                 velocity.put_axis_ms(image.axis_ms);
                 let taken = image
                     .keys
                     .iter()
                     .try_for_each(|(key, it)| velocity.import(*key, it));
-                taken.ok_or(refused("the velocity section holds what is no instant"))?;
+                taken.map_err(|_| wrong(ContentProblem::Instant))?;
             }
             Tag::Webhooks => {
-                let taken = seen.import(unarchived(&bytes)?);
-                taken.map_err(|_| refused(
-                    "it remembers more webhooks than there is room for; raise webhooks.events_max \
-                     and webhooks.nonces_max",
-                ))?;
+                let taken = seen.import(unarchived(&bytes).map_err(wrong)?);
+                taken.map_err(|_| wrong(ContentProblem::WebhooksFull))?;
             }
             Tag::Distinct => {
-                let image: DistinctImage = unarchived(&bytes)?;
+                let image: DistinctImage = unarchived(&bytes).map_err(wrong)?;
                 let taken = image
                     .keys
                     .iter()
                     .try_for_each(|(key, it)| velocity.import_distinct(*key, it));
-                taken.ok_or(refused(
-                    "the section of distinct values holds what is no instant",
-                ))?;
+                taken.map_err(|_| wrong(ContentProblem::Instant))?;
             }
             Tag::Rules => {
-                rules = unarchived(&bytes)?;
+                rules = unarchived(&bytes).map_err(wrong)?;
                 rules_lsn = lsn;
             }
             Tag::Shard(number) => {
-                images[usize::from(number)] = Some((unarchived(&bytes)?, lsn));
+                let image = unarchived(&bytes).map_err(wrong)?;
+                images[usize::from(number)] = Some((image, lsn));
             }
         }
     }
     velocity.keep(&rules.depths());
     let (catalogue, (limits, accepted), catalogue_lsn) =
-        catalogue.ok_or(refused("it has no section for the catalogue"))?;
+        catalogue.ok_or(SnapshotError::NoSection(Tag::Catalogue))?;
     let mut shards = Vec::with_capacity(SHARD_COUNT);
-    for (id, image) in ShardId::all().zip(images) {
-        let (image, lsn) = image.ok_or(refused("it has no section for some shard"))?;
+    for ((id, number), image) in ShardId::all().zip(0..=u8::MAX).zip(images) {
+        let (image, lsn) = image.ok_or(SnapshotError::NoSection(Tag::Shard(number)))?;
         shards.push((Shard::from_image(id, image, &catalogue)?, lsn));
     }
     Ok(Restored {
@@ -120,12 +122,15 @@ pub fn restore(
     })
 }
 
-fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {
+fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, ContentProblem> {
     let mut catalogue = Catalogue::default();
     for image in image.products {
         let id = image.terms.product.clone();
-        if image.terms.stock > UNITS_MAX || catalogue.product(&id).is_some() {
-            return Err(refused("the catalogue holds what is no product"));
+        if image.terms.stock > UNITS_MAX {
+            return Err(ContentProblem::Units(id));
+        }
+        if catalogue.product(&id).is_some() {
+            return Err(ContentProblem::ProductTwice(id));
         }
         catalogue.add_product(image.terms);
         let set = catalogue.set_imported_sold(&id, image.sold_elsewhere);
@@ -134,7 +139,7 @@ fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {
     for image in image.promotions {
         let code = image.terms.code.clone();
         if catalogue.promotion(&code).is_some() {
-            return Err(refused("the catalogue holds a promotion twice"));
+            return Err(ContentProblem::PromotionTwice(code));
         }
         catalogue.add_promotion(image.terms);
         let set = catalogue.set_imported_uses(&code, image.used_elsewhere);
@@ -143,16 +148,11 @@ fn catalogue_of(image: CatalogueImage) -> Result<Catalogue, SnapshotError> {
     Ok(catalogue)
 }
 
-fn unarchived<T>(bytes: &[u8]) -> Result<T, SnapshotError>
+fn unarchived<T>(bytes: &[u8]) -> Result<T, ContentProblem>
 where
     T: Archive,
     T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rancor::Error>>
         + Deserialize<T, rkyv::api::high::HighDeserializer<rancor::Error>>,
 {
-    rkyv::from_bytes::<T, rancor::Error>(bytes)
-        .map_err(|_| refused("a section's bytes are not what its tag says"))
-}
-
-fn refused(what: &'static str) -> SnapshotError {
-    SnapshotError::Malformed { offset: 0, what }
+    rkyv::from_bytes::<T, rancor::Error>(bytes).map_err(|_| ContentProblem::OtherKind)
 }

@@ -10,7 +10,7 @@ use super::feed::LogTail;
 use crate::ids::Lsn;
 use crate::journal::core::directory::refuse_running;
 use crate::journal::core::settings::{Disks, LogSettings};
-use crate::journal::format::fault::{JournalError, io};
+use crate::journal::format::fault::{BadSnapshot, JournalError, io};
 use crate::journal::format::sections::SnapshotReader;
 use crate::journal::format::store;
 use crate::journal::tail::audit::entry_of;
@@ -137,9 +137,9 @@ pub struct SnapshotFacts {
 
 /// Reads a snapshot and returns its figures.
 pub fn snapshot_facts(name: &str, from: impl Read) -> Result<SnapshotFacts, JournalError> {
-    let bad = |error: crate::journal::format::sections::SnapshotError| JournalError::Invariant {
-        invariant: "snapshot",
-        what: format!("{name}: {error}"),
+    let bad = |problem| BadSnapshot {
+        name: name.to_owned(),
+        problem,
     };
     let mut reader = SnapshotReader::open(from).map_err(bad)?;
     let mut facts = SnapshotFacts {
@@ -194,9 +194,7 @@ impl CopySource {
     /// The log's id and current generation.
     pub fn identity(&self) -> Result<(u64, Generation), JournalError> {
         let segments = self.segments()?;
-        let last = segments.last().ok_or_else(|| {
-            JournalError::Setting("the log has no segment; there is nothing to copy".to_owned())
-        })?;
+        let last = segments.last().ok_or(JournalError::NoSegment)?;
         Ok((last.log_id(), last.generation()))
     }
 

@@ -65,10 +65,9 @@ pub use tail::copying::{
 };
 pub use tail::feed::{Feed, LogTail, Next, PurchaseAsOf};
 pub use tail::history::{LogHistory, NothingToAccept};
-pub use time::clock::{
-    Clock, ClockBehind, ClockDifference, ClockNotice, ClockSettings, ManualClock,
-};
+pub use time::clock::{ClockBehind, ClockDifference, ClockNotice, ClockSettings};
 pub use time::days::DayZone;
+pub use time::source::{Clock, ManualClock};
 pub use turn::audit::{Audit, Revision};
 pub use turn::money::{Recorded, RefundChange};
 pub use turn::outcome::{Answered, BuyOutcome, RefundOutcome, Refused, Spent, Submitted};

@@ -7,7 +7,7 @@
 use super::fold::{Folded, Folding};
 use super::newest::newest_good;
 use crate::engine::event::{CorrectedBy, Event, LimitsSet};
-use crate::engine::settings::EngineSettings;
+use crate::engine::settings::{EngineSettings, Limits};
 use crate::engine::shard::Shard;
 use crate::engine::shared::amounts::SharedAmounts;
 use crate::ids::{Lsn, ShardId};
@@ -20,7 +20,7 @@ use crate::journal::core::retention::Retentions;
 use crate::journal::core::settings::{Disks, JournalOptions, LogSettings};
 use crate::journal::core::slot::Slot;
 use crate::journal::core::snapshots::Snapshots;
-use crate::journal::format::fault::{JournalError, describe};
+use crate::journal::format::fault::{JournalError, StorageFault, describe};
 use crate::journal::format::store;
 use crate::journal::snapshot::restoring::Restored;
 use crate::journal::time::clock::{ClockBehind, ClockDifference, ClockSettings, Timekeeper};
@@ -87,10 +87,7 @@ pub(in crate::journal) fn open(
         ..
     } = options;
     let Recovered { log, state, opened } = recover(&disks, &log_settings, &engine, progress)?;
-    let first = log.first_lsn();
-    let oldest_kept = store::list(&*disks.snapshots)?.last().map(|(lsn, _)| *lsn);
-    let oldest_kept = oldest_kept.map_or(first, |lsn| wal::Lsn::new(lsn.0).max(first));
-    let pin = log.pin("snapshots", oldest_kept);
+    let pin = log.pin("snapshots", oldest_kept(&log, &disks)?);
     let days = Days::new(day_zone);
     let clock = Timekeeper::start(clock, time, state.last_at);
     let behind = behind(&clock, time)?;
@@ -139,11 +136,24 @@ pub(in crate::journal) fn open(
         core.wait_durable(lsn)?;
     }
     if before != Some(limits) {
-        let event = Event::LimitsSet(LimitsSet { limits });
-        let lsn = core.append_one(&event, core.clock.moment())?;
-        core.wait_durable(lsn)?;
+        set_limits(&core, limits)?;
     }
     Ok((core, opened))
+}
+
+/// Writes the settings down that applying depends on, before anything is applied with them.
+fn set_limits(core: &JournalCore, limits: Limits) -> Result<(), StorageFault> {
+    let event = Event::LimitsSet(LimitsSet { limits });
+    let lsn = core.append_one(&event, core.clock.moment())?;
+    core.wait_durable(lsn)
+}
+
+/// Where the log begins that the snapshots that are kept need.
+fn oldest_kept(log: &wal::Log, disks: &Disks) -> Result<wal::Lsn, JournalError> {
+    let first = log.first_lsn();
+    let snapshots = store::list(&*disks.snapshots)?;
+    let oldest = snapshots.last().map(|(lsn, _)| wal::Lsn::new(lsn.0));
+    Ok(oldest.map_or(first, |lsn| lsn.max(first)))
 }
 
 /// How far the clock lies before the log's last event, where that is more than a small step and the
@@ -231,19 +241,11 @@ fn recover(
     // with other files.
     let bad_names: Vec<String> = found.bad.iter().map(|bad| bad.name.clone()).collect();
     store::tidy(&*disks.snapshots, &bad_names)?;
-    // 6. The fold: the same `apply` that ran live, in the order of the log.
+    // 6. The fold.
     let snapshot = found.restored.as_ref().map(|it| it.first);
     let mut folding = Folding::from(found.restored, engine, log_id);
-    let mut reader = log.reader(wal::Lsn::new(from.0))?;
-    let total = report.end.get().saturating_sub(from.0);
-    while let Some(record) = reader.next()? {
-        if folding.events.is_multiple_of(EVENTS_A_PROGRESS) {
-            let done = record.lsn.get().saturating_sub(from.0);
-            at("replaying the log", done, total);
-        }
-        folding.fold(&record)?;
-    }
-    at("replaying the log", total, total);
+    let end = Lsn(report.end.get());
+    replay(&mut folding, &log, from, end, &mut at)?;
     // 7. Shared sums are never stored: they follow from all shards together.
     let state = folding.finish()?;
     let torn_tail = report
@@ -254,12 +256,33 @@ fn recover(
         events_replayed: state.events,
         snapshot,
         bad_snapshots: found.bad.iter().map(ToString::to_string).collect(),
-        durable: Lsn(report.end.get()),
+        durable: end,
         torn_tail,
         elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         digest: state.digest(),
     };
     Ok(Recovered { log, state, opened })
+}
+
+/// Folds the log between `from` and `end`: the same `apply` that ran live, in the order of the log.
+fn replay(
+    folding: &mut Folding,
+    log: &wal::Log,
+    from: Lsn,
+    end: Lsn,
+    at: &mut dyn FnMut(&'static str, u64, u64),
+) -> Result<(), JournalError> {
+    let mut reader = log.reader(wal::Lsn::new(from.0))?;
+    let total = end.0.saturating_sub(from.0);
+    while let Some(record) = reader.next()? {
+        if folding.events.is_multiple_of(EVENTS_A_PROGRESS) {
+            let done = record.lsn.get().saturating_sub(from.0);
+            at("replaying the log", done, total);
+        }
+        folding.fold(&record)?;
+    }
+    at("replaying the log", total, total);
+    Ok(())
 }
 
 fn check_belongs(restored: &Restored, log_id: u64, end: Lsn) -> Result<(), JournalError> {

@@ -16,81 +16,16 @@
 
 use crate::engine::stamp::{Settled, Stamp};
 use crate::ids::Lsn;
+use crate::journal::time::source::{Clock, ClockReading};
 use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Instant;
 
 /// Small differences are corrected by 1 part in this many: 10 ms per second.
 const SLEW_DIVISOR: u64 = 100;
-
-/// Two readings of the monotonic clock around one of the wall clock are at most this far apart;
-/// otherwise the thread was interrupted in between and reads again.
-const READING_TAKES_MAX: Duration = Duration::from_millis(5);
-/// Maximum number of readings. The last one is used in any case; its error is at most its duration.
-const READINGS_MAX: usize = 5;
-
-#[derive(Clone, Debug, Default)]
-pub enum Clock {
-    /// The machine's clocks.
-    #[default]
-    System,
-    /// Clocks that only move when told, for tests and replays.
-    Manual(ManualClock),
-}
-
-/// A monotonic and a wall clock that only move when told. Clones share both.
-#[derive(Clone, Debug)]
-pub struct ManualClock(Arc<Hands>);
-
-#[derive(Debug)]
-struct Hands {
-    steady_ms: AtomicU64,
-    wall_ms: AtomicU64,
-}
-
-impl ManualClock {
-    /// A clock that shows `at`.
-    pub fn new(at: UnixMs) -> Self {
-        Self(Arc::new(Hands {
-            steady_ms: AtomicU64::new(0),
-            wall_ms: AtomicU64::new(at.get()),
-        }))
-    }
-
-    /// Lets `ms` milliseconds pass on both clocks.
-    pub fn advance_ms(&self, ms: u64) {
-        self.0.steady_ms.fetch_add(ms, Ordering::SeqCst);
-        self.0.wall_ms.fetch_add(ms, Ordering::SeqCst);
-    }
-
-    /// Sets the wall clock forward, or back if `ms` is negative; no time passes.
-    pub fn step_ms(&self, ms: i64) {
-        self.0
-            .wall_ms
-            .fetch_add(ms.cast_unsigned(), Ordering::SeqCst);
-    }
-
-    /// The time of the wall clock.
-    pub fn wall(&self) -> UnixMs {
-        UnixMs::new(self.0.wall_ms.load(Ordering::SeqCst))
-    }
-}
-
-impl Clock {
-    /// The time of the wall clock, which may be wrong and may jump.
-    pub fn wall(&self) -> UnixMs {
-        match self {
-            Self::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH);
-                UnixMs::new(ms_of(since.unwrap_or_default()))
-            }
-            Self::Manual(clock) => clock.wall(),
-        }
-    }
-}
 
 /// Which differences of the wall clock are followed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -224,13 +159,6 @@ struct ClockStep {
     offset_us: i64,
 }
 
-/// Both clocks at one moment, in microseconds.
-#[derive(Copy, Clone, Debug)]
-struct ClockReading {
-    steady_us: u64,
-    wall_us: u64,
-}
-
 impl Anchor {
     fn at(&self, steady_us: u64) -> u64 {
         let elapsed = steady_us.saturating_sub(self.steady);
@@ -245,7 +173,7 @@ impl Timekeeper {
     /// event.
     pub(in crate::journal) fn start(clock: Clock, settings: ClockSettings, last: UnixMs) -> Self {
         let origin = Instant::now();
-        let reading = read(&clock, origin);
+        let reading = clock.read(origin);
         let anchor = Anchor {
             steady: reading.steady_us,
             core: reading.wall_us.max(last.get() * 1_000),
@@ -273,7 +201,7 @@ impl Timekeeper {
     /// The core's time.
     pub(in crate::journal) fn now(&self) -> UnixMs {
         let anchor = self.anchor.load();
-        UnixMs::new(anchor.at(steady_us(&self.clock, self.origin)) / 1_000)
+        UnixMs::new(anchor.at(self.clock.steady_us(self.origin)) / 1_000)
     }
 
     /// The core's time, and whether it may be used to forget something.
@@ -315,7 +243,7 @@ impl Timekeeper {
 
     /// The difference at this moment.
     pub(in crate::journal) fn difference(&self) -> ClockDifference {
-        let reading = read(&self.clock, self.origin);
+        let reading = self.clock.read(self.origin);
         difference(reading, self.anchor.load().at(reading.steady_us))
     }
 
@@ -328,7 +256,7 @@ impl Timekeeper {
     /// turns of all shards.
     pub(in crate::journal) fn correct(&self) -> ClockDifference {
         let mut watch = self.watch.lock();
-        let reading = read(&self.clock, self.origin);
+        let reading = self.clock.read(self.origin);
         let steady_us = reading.steady_us;
         let before = difference(reading, self.anchor.load().at(steady_us));
         self.anchor.store(Arc::new(Anchor {
@@ -348,7 +276,7 @@ impl Timekeeper {
 
     fn compare(&self, look: Look) -> Observed {
         let mut watch = self.watch.lock();
-        let reading = read(&self.clock, self.origin);
+        let reading = self.clock.read(self.origin);
         let anchor = **self.anchor.load();
         let core_us = anchor.at(reading.steady_us);
         let offset_us = reading.wall_us.cast_signed() - core_us.cast_signed();
@@ -405,48 +333,10 @@ fn difference(reading: ClockReading, core_us: u64) -> ClockDifference {
     }
 }
 
-fn steady_us(clock: &Clock, origin: Instant) -> u64 {
-    match clock {
-        Clock::System => us_of(origin.elapsed()),
-        Clock::Manual(ManualClock(hands)) => hands.steady_ms.load(Ordering::SeqCst) * 1_000,
-    }
-}
-
-fn read(clock: &Clock, origin: Instant) -> ClockReading {
-    if let Clock::Manual(manual) = clock {
-        return ClockReading {
-            steady_us: steady_us(clock, origin),
-            wall_us: manual.wall().get() * 1_000,
-        };
-    }
-    let mut tries = 0;
-    loop {
-        let before = origin.elapsed();
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-        let took = origin.elapsed().saturating_sub(before);
-        tries += 1;
-        if took <= READING_TAKES_MAX || tries == READINGS_MAX {
-            // No time may be later than RFC 3339 can express.
-            let latest_us = UnixMs::MAX.get() * 1_000;
-            return ClockReading {
-                steady_us: us_of(before + took / 2),
-                wall_us: us_of(wall.unwrap_or_default()).min(latest_us),
-            };
-        }
-    }
-}
-
-fn us_of(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn ms_of(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::time::source::ManualClock;
 
     const START: UnixMs = UnixMs::new(1_800_000_000_000);
     const DAY_MS: i64 = 86_400_000;

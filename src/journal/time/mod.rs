@@ -2,3 +2,4 @@
 
 pub(in crate::journal) mod clock;
 pub(in crate::journal) mod days;
+pub(in crate::journal) mod source;

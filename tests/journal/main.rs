@@ -5,6 +5,7 @@ mod disk;
 mod event_schemas;
 mod golden;
 mod import_journal;
+#[cfg(feature = "redis-import")]
 mod import_redis;
 mod import_usage;
 mod lifecycle;

@@ -3,9 +3,14 @@
 mod accepting;
 mod copies;
 mod feed;
+#[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
 mod kafka_copies;
 mod links;
+#[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
 mod segments;
+#[cfg(feature = "postgres")]
 mod segments_feedback;

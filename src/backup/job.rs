@@ -4,9 +4,9 @@
 //! waits; the log is kept for it up to a configured limit; a process that may not write the backup
 //! is stopped, because it may not sell either. Deliberately absent: what is uploaded (`ship`).
 
-use super::lease::{BEAT, LeaseStanding, LeaseWriter, Leasing, place_of};
+use super::lease::{BEAT, LeaseRefusal, LeaseStanding, LeaseWriter, Leasing, place_of};
 use super::settings::BackupSettings;
-use super::ship::{Round, ShipError, Shipper};
+use super::ship::{OtherHistory, Round, ShipError, Shipper};
 use super::store::{Store, StoreError};
 use super::upload::Carried;
 use crate::ids::Lsn;
@@ -100,16 +100,28 @@ pub enum BackupError {
     /// The thread could not be started.
     #[error("the backup's thread cannot be started: {0}")]
     Spawn(#[from] std::io::Error),
-    /// Another process writes the backup, or the store has another history.
-    #[error("{0}")]
-    Refused(String),
+    #[error(transparent)]
+    Refused(#[from] BackupRefusal),
+}
+
+/// Why this process may not write the backup.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupRefusal {
+    /// Another process writes it.
+    #[error(transparent)]
+    Lease(LeaseRefusal),
+    /// The store has another history.
+    #[error(transparent)]
+    History(OtherHistory),
+    #[error("cannot read the log for the backup: {0}")]
+    Log(JournalError),
 }
 
 /// The first answer of the store about the lease.
 enum FirstClaim {
     Held,
     Unreachable,
-    Refused(String),
+    Refused(BackupRefusal),
 }
 
 impl Backup {
@@ -160,7 +172,7 @@ impl Backup {
             thread: Mutex::new(Some(thread)),
         });
         match claimed.recv_timeout(CLAIM_PATIENCE) {
-            Ok(FirstClaim::Refused(why)) => Err(BackupError::Refused(why)),
+            Ok(FirstClaim::Refused(why)) => Err(why.into()),
             Ok(FirstClaim::Held | FirstClaim::Unreachable) | Err(_) => Ok(backup),
         }
     }
@@ -220,14 +232,15 @@ impl RunningJob {
         };
         if let Some(why) = refused {
             tracing::error!(event = "backup_refused", "{why}");
-            let _ = self.claim.send(FirstClaim::Refused(why.clone()));
-            self.shared.journal.tail().withdraw(why);
+            let told = why.to_string();
+            let _ = self.claim.send(FirstClaim::Refused(why));
+            self.shared.journal.tail().withdraw(told);
         }
     }
 
     /// Renews the lease every few seconds; returns the reason once this process may no longer
     /// write.
-    async fn keep_lease(&self, mut leasing: Leasing, source: CopySource) -> Option<String> {
+    async fn keep_lease(&self, mut leasing: Leasing, source: CopySource) -> Option<BackupRefusal> {
         loop {
             let shipped = self.shared.figures.lock().shipped;
             let beat = match source.identity() {
@@ -242,7 +255,7 @@ impl RunningJob {
                     self.shared.figures.lock().held_at = Some(Instant::now());
                 }
                 Ok(LeaseStanding::Watching) => {}
-                Ok(LeaseStanding::Refused(why)) => return Some(why.to_string()),
+                Ok(LeaseStanding::Refused(why)) => return Some(BackupRefusal::Lease(why)),
                 Err(why) => self.failed(&why),
             }
             tokio::time::sleep(BEAT).await;
@@ -250,11 +263,11 @@ impl RunningJob {
     }
 
     /// Uploads until stopped; returns the reason once this process may no longer write.
-    async fn ship(&self, source: CopySource) -> Option<String> {
+    async fn ship(&self, source: CopySource) -> Option<BackupRefusal> {
         let mut stopped = self.stopped.clone();
         let mut shipper = match Shipper::new(&self.store, source, &self.shared.carried) {
             Ok(shipper) => shipper,
-            Err(error) => return Some(format!("cannot read the log for the backup: {error}")),
+            Err(error) => return Some(BackupRefusal::Log(error)),
         };
         let mut wait = WAIT_FIRST;
         let mut tidied = None;
@@ -273,7 +286,7 @@ impl RunningJob {
                         wait = WAIT_FIRST;
                         self.shared.settings.every
                     }
-                    Some(Err(ShipError::History(why))) => return Some(why.to_string()),
+                    Some(Err(ShipError::History(why))) => return Some(BackupRefusal::History(why)),
                     Some(Err(error)) => {
                         self.failed(&error.to_string());
                         let rest = wait;

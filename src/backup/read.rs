@@ -24,7 +24,7 @@ pub enum ObjectError {
         /// Its name.
         object: String,
         /// How it is damaged.
-        why: String,
+        why: Unsealed,
     },
     /// The content could not be written to the file.
     #[error("writing {}: {source}", path.display())]
@@ -111,7 +111,7 @@ impl<'a> Objects<'a> {
         }
         let damaged = |why: Unsealed| ObjectError::Damaged {
             object: object.clone(),
-            why: why.to_string(),
+            why,
         };
         let seal = <[u8; SEAL_BYTES]>::try_from(last);
         let seal = seal.map_err(|short| damaged(Unsealed::Short(short.len() as u64)))?;

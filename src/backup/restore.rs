@@ -102,7 +102,7 @@ pub enum RestoreError {
         /// Its name.
         object: String,
         /// What does not fit.
-        why: String,
+        why: &'static str,
     },
     /// The restored files are not a valid log.
     #[error(transparent)]
@@ -431,10 +431,10 @@ pub(super) fn follows(
     Ok(())
 }
 
-pub(super) fn misfit(name: Name, why: &str) -> RestoreError {
+pub(super) fn misfit(name: Name, why: &'static str) -> RestoreError {
     RestoreError::Misfit {
         object: name.to_string(),
-        why: why.to_owned(),
+        why,
     }
 }
 

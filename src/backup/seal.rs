@@ -24,7 +24,7 @@ const SUMMED_BYTES: usize = 40;
 
 /// Why an object is not what its name says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unsealed {
+pub enum Unsealed {
     #[error("it has {0} bytes, too few for a seal")]
     Short(u64),
     #[error("it does not end with a seal of this format")]

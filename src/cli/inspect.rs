@@ -22,8 +22,8 @@ pub(super) fn check(dir: &Path) -> ExitCode {
     match checked(dir) {
         // 1 would say that the directory is damaged.
         Ok(figures) => print_or(2, format_args!("{figures}\n"), ExitCode::SUCCESS),
-        Err(NotClean::Unreadable(why)) => fail(2, format_args!("{}: {why}", dir.display())),
-        Err(NotClean::Damaged(why)) => damaged(dir, &why),
+        Err(why) if why.is_damage() => damaged(dir, &why.to_string()),
+        Err(why) => fail(2, format_args!("{}: {why}", dir.display())),
     }
 }
 
@@ -32,27 +32,17 @@ fn checked(dir: &Path) -> Result<Value, NotClean> {
     if let Err(error @ JournalError::NoLog { .. }) =
         journal::refuse_emptied(dir, &[sandbox::path_in(dir)])
     {
-        return Err(NotClean::Damaged(error.to_string()));
+        return Err(NotClean::Emptied(error));
     }
-    let no_log = || NotClean::Unreadable("it contains no log; name a data directory".to_owned());
     if !dir.join("log").is_dir() {
-        return Err(no_log());
+        return Err(NotClean::NoLog);
     }
-    let report = journal::check(dir, &EngineSettings::default()).map_err(|error| {
-        let why = error.to_string();
-        match error {
-            CheckError::Damaged(_) => NotClean::Damaged(why),
-            CheckError::Unreadable(_) => NotClean::Unreadable(why),
-        }
-    })?;
+    let report = journal::check(dir, &EngineSettings::default())?;
     if report.segments == 0 {
-        return Err(no_log());
+        return Err(NotClean::NoLog);
     }
     let gateway = gateway_agrees(dir, &report)?;
-    let sinks = files::verify(dir, report.log_id, report.end).map_err(|error| match error {
-        SinkFilesError::Unreadable(why) => NotClean::Unreadable(why),
-        SinkFilesError::Damaged(why) => NotClean::Damaged(why),
-    })?;
+    let sinks = files::verify(dir, report.log_id, report.end)?;
     Ok(figures(&report, &gateway, sinks))
 }
 
@@ -63,11 +53,50 @@ fn damaged(dir: &Path, why: &str) -> ExitCode {
 }
 
 /// Why a directory is not clean.
+#[derive(Debug, thiserror::Error)]
 enum NotClean {
-    /// It cannot be read.
-    Unreadable(String),
-    /// It is not what was written, or contradicts itself.
-    Damaged(String),
+    /// Its log is gone.
+    #[error(transparent)]
+    Emptied(JournalError),
+    #[error("it contains no log; name a data directory")]
+    NoLog,
+    #[error(transparent)]
+    Journal(#[from] CheckError),
+    #[error(transparent)]
+    Gateway(#[from] SandboxError),
+    #[error(transparent)]
+    Sinks(#[from] SinkFilesError),
+    #[error(
+        "I8 does not hold: the gateway charged {charged} for {purchase}, captured are {captured}; \
+         look the payment up at the gateway"
+    )]
+    OtherCharge {
+        purchase: PurchaseId,
+        charged: i64,
+        captured: i64,
+    },
+    #[error(
+        "I8 does not hold: {0} is captured, and the gateway has charged nothing for it; look the \
+         payment up at the gateway"
+    )]
+    NoCharge(PurchaseId),
+}
+
+impl NotClean {
+    /// Whether it is not what was written, or contradicts itself; else it cannot be read.
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Emptied(_)
+            | Self::Journal(CheckError::Damaged(_))
+            | Self::Gateway(SandboxError::Damaged { .. })
+            | Self::OtherCharge { .. }
+            | Self::NoCharge(_) => true,
+            Self::NoLog
+            | Self::Journal(CheckError::Unreadable(_))
+            | Self::Gateway(SandboxError::Io { .. }) => false,
+            Self::Sinks(error) => error.is_damage(),
+        }
+    }
 }
 
 /// I8: what the sandbox gateway of this directory charged is what was captured, payments under
@@ -76,10 +105,7 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, NotClean> {
     if !sandbox::path_in(dir).exists() {
         return Ok(Value::Null);
     }
-    let charges = sandbox::read_charges(dir).map_err(|error| match error {
-        SandboxError::Io { .. } => NotClean::Unreadable(error.to_string()),
-        SandboxError::Damaged { .. } => NotClean::Damaged(error.to_string()),
-    })?;
+    let charges = sandbox::read_charges(dir)?;
     let open: HashSet<PurchaseId> = report.open.iter().copied().collect();
     let mut unpaid: HashMap<PurchaseId, NetCapture> = report.captures.iter().copied().collect();
     let (mut count, mut in_doubt) = (0_u64, 0_u64);
@@ -93,12 +119,11 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, NotClean> {
             _ if open.contains(&purchase) => in_doubt += 1,
             Some(kept) if (kept.amount, kept.currency) == (charge.net(), charge.currency) => {}
             paid => {
-                let paid = paid.map_or(0, |kept| kept.amount.get());
-                let net = charge.net().get();
-                return Err(NotClean::Damaged(format!(
-                    "I8 does not hold: the gateway charged {net} for {purchase}, captured are \
-                     {paid}; look the payment up at the gateway"
-                )));
+                return Err(NotClean::OtherCharge {
+                    purchase,
+                    charged: charge.net().get(),
+                    captured: paid.map_or(0, |kept| kept.amount.get()),
+                });
             }
         }
     }
@@ -107,10 +132,7 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, NotClean> {
         kept.amount != Amount::ZERO && !open.contains(*purchase)
     };
     if let Some((purchase, _)) = unpaid.iter().find(unmatched) {
-        return Err(NotClean::Damaged(format!(
-            "I8 does not hold: {purchase} is captured, and the gateway has charged nothing for \
-             it; look the payment up at the gateway"
-        )));
+        return Err(NotClean::NoCharge(*purchase));
     }
     Ok(json!({ "charges": count, "in_doubt": in_doubt }))
 }

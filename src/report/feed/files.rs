@@ -20,14 +20,41 @@ pub struct SinkFiles {
 }
 
 /// Why the files are not clean.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SinkFilesError {
-    /// A file cannot be read.
-    #[error("{0}")]
-    Unreadable(String),
-    /// A file is damaged.
-    #[error("{0}")]
-    Damaged(String),
+    #[error("{}: {source}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    #[error(transparent)]
+    Letters(#[from] LetterError),
+    #[error(
+        "I7 does not hold: the sink {sink} is at LSN {cursor} of log {log_id}, and this log ends at \
+         {end}; put the files of one data directory back together"
+    )]
+    Elsewhere {
+        sink: String,
+        /// What the sink has acknowledged.
+        cursor: Lsn,
+        /// The log of the sink's file.
+        log_id: String,
+        /// The end of this log.
+        end: Lsn,
+    },
+}
+
+impl SinkFilesError {
+    /// Whether a file is there and readable, but not what was written.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Folder { .. }
+            | Self::Cursor(CursorError::Io { .. })
+            | Self::Letters(LetterError::Io { .. }) => false,
+            Self::Cursor(CursorError::Damaged { .. })
+            | Self::Letters(LetterError::Full { .. } | LetterError::Damaged { .. })
+            | Self::Elsewhere { .. } => true,
+        }
+    }
 }
 
 /// Verifies the files in `data_dir`, whose log is `log_id` and ends at `end`.
@@ -40,11 +67,12 @@ pub fn verify(data_dir: &Path, log_id: Option<u64>, end: Lsn) -> Result<SinkFile
         let is_of_this_log = log_id.is_none_or(|id| state.log_id == log_id_text(id));
         let cursor = state.cursor().lsn;
         if !is_of_this_log || cursor > end {
-            let log_id = &state.log_id;
-            return Err(SinkFilesError::Damaged(format!(
-                "I7 does not hold: the sink {sink} is at LSN {cursor} of log {log_id}, and this log \
-                 ends at {end}; put the files of one data directory back together"
-            )));
+            return Err(SinkFilesError::Elsewhere {
+                sink,
+                cursor,
+                log_id: state.log_id,
+                end,
+            });
         }
         found.cursors += 1;
     }
@@ -56,8 +84,10 @@ pub fn verify(data_dir: &Path, log_id: Option<u64>, end: Lsn) -> Result<SinkFile
 
 /// Files in `folder` that end with `.extension`, and their names without it.
 fn named(folder: &Path, extension: &str) -> Result<Vec<(PathBuf, String)>, SinkFilesError> {
-    let unreadable =
-        |error: io::Error| SinkFilesError::Unreadable(format!("{}: {error}", folder.display()));
+    let unreadable = |source| SinkFilesError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -75,24 +105,4 @@ fn named(folder: &Path, extension: &str) -> Result<Vec<(PathBuf, String)>, SinkF
     }
     found.sort();
     Ok(found)
-}
-
-impl From<CursorError> for SinkFilesError {
-    fn from(error: CursorError) -> Self {
-        match error {
-            CursorError::Io { .. } => Self::Unreadable(error.to_string()),
-            CursorError::Damaged { .. } => Self::Damaged(error.to_string()),
-        }
-    }
-}
-
-impl From<LetterError> for SinkFilesError {
-    fn from(error: LetterError) -> Self {
-        match error {
-            LetterError::Io { .. } => Self::Unreadable(error.to_string()),
-            LetterError::Full { .. } | LetterError::Damaged { .. } => {
-                Self::Damaged(error.to_string())
-            }
-        }
-    }
 }

@@ -6,7 +6,7 @@
 //! Deliberately absent: which segment applies if the operator has set another.
 
 use super::SegmentSettings;
-use super::run::{RunError, SegmentSession, signed};
+use super::run::{RunError, SegmentSession, UnreadValue, signed};
 use super::status::SegmentProgress;
 use crate::engine::event::BuyerSegmented;
 use crate::engine::segments::SegmentCursor;
@@ -44,8 +44,8 @@ pub(super) async fn feed(
         )
         .await?;
     let text: &str = row.get(0);
-    let unread = || RunError::Unread(format!("the series {text:?}"));
-    let series = u64::from_str_radix(text, 16).map_err(|_| unread())?;
+    let unread = |_| RunError::Unread(UnreadValue::Series(text.to_owned()));
+    let series = u64::from_str_radix(text, 16).map_err(unread)?;
     let mut after = fed
         .filter(|it| it.series == series)
         .map_or(0, |it| it.change);
@@ -118,13 +118,12 @@ impl SegmentFeed<'_> {
 
 fn read(row: &Row, series: u64) -> Result<BuyerSegmented, RunError> {
     let (user, segment): (&str, &str) = (row.get(0), row.get(1));
-    // The value is not a valid id, so it could be anything; do not repeat it.
-    let unread = |what: String| RunError::Unread(what);
-    let user = UserId::parse(user).ok_or_else(|| unread("a buyer's id".to_owned()))?;
-    let segment = Segment::parse(segment);
+    let user = UserId::parse(user).ok_or(RunError::Unread(UnreadValue::Buyer))?;
+    let unread = || RunError::Unread(UnreadValue::Segment(user.clone()));
+    let segment = Segment::parse(segment).ok_or_else(unread)?;
     Ok(BuyerSegmented {
-        segment: segment.ok_or_else(|| unread(format!("a segment of the buyer {user}")))?,
         user,
+        segment,
         series,
         change: row.get::<_, i64>(2).unsigned_abs(),
         run: row.get::<_, i64>(3).unsigned_abs(),

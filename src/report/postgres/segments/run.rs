@@ -10,6 +10,7 @@ use super::feed::{SegmentFeed, feed};
 use super::job::RequestedBy;
 use super::status::{SegmentProgress, SegmentReport};
 use crate::engine::segments::SegmentCursor;
+use crate::ids::UserId;
 use crate::journal::Journal;
 use crate::report::feed::cursor::log_id_text;
 use crate::report::postgres::connect::{Connected, connect};
@@ -45,7 +46,7 @@ pub(super) enum RunError {
     )]
     TooLong,
     #[error("the database has {0}, which is invalid; correct it there")]
-    Unread(String),
+    Unread(UnreadValue),
     #[error("the disk is nearly full; segments are taken over when there is free space")]
     NoRoom,
     #[error(
@@ -54,6 +55,18 @@ pub(super) enum RunError {
     RestoredCopy,
     #[error("the log has stopped")]
     Stopped,
+}
+
+/// What in the database is no value that the job writes there.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UnreadValue {
+    #[error("the series {0:?}")]
+    Series(String),
+    /// It could be anything, so it is not repeated.
+    #[error("a buyer's id")]
+    Buyer,
+    #[error("a segment of the buyer {0}")]
+    Segment(UserId),
 }
 
 /// Runs once. `fed` is the last change that was taken over.

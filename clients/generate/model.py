@@ -27,7 +27,7 @@ OPERATIONS = """
 NAMED = {
     "AuditEvent": "/paths/~1admin~1audit/get/responses/200/content/application~1json/schema/properties/events/items",
     "Status": "/paths/~1admin~1status/get/responses/200/content/application~1json/schema",
-    "BuyerRisk": "/components/responses/BuyerRisk/content/application~1json/schema",
+    "BuyerRiskFacts": "/components/responses/BuyerRisk/content/application~1json/schema",
 }
 ROOTS = """
     HoldOrder Hold BuyOrder Purchase Product Receipt Rewards Spent Verdict KeySet ProductSet ProductPatch
@@ -36,6 +36,8 @@ ROOTS = """
 """.split()
 # Words inside an object that get a name of their own.
 NAMED_WORDS = {("Problem", "reason"): "Reason", ("Declined", "retry_advice"): "RetryAdvice"}
+# A request is written by callers, so that Java gives it a way to be made.
+REQUESTS = {"HoldOrder", "BuyOrder", "RefundOrder", "ProductSet", "PromotionSet"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Reader:
     def __init__(self) -> None:
         self.document = document()
         self.types: dict[str, Type] = {}
+        self.schemas: dict[str, int] = {}
 
     def read(self) -> list[Type]:
         for name in ROOTS:
@@ -101,6 +104,8 @@ class Reader:
         return self.kind(schema, name, "")
 
     def object(self, name: str, schema: dict[str, Any]) -> Kind:
+        if self.schemas.setdefault(name, id(schema)) != id(schema):
+            raise ValueError(f"two objects would be named {name}: give one of them a name in NAMED")
         if name not in self.types:
             self.types[name] = Type(name, schema.get("description", ""))
             self.types[name].fields = list(self.fields(name, schema).values())

@@ -1,4 +1,4 @@
-"""Runs everything that holds the clients: python -m harness.run [python|typescript …].
+"""Runs everything that holds the clients: python -m harness.run [python|typescript|java …].
 
 1. The generated types are those of docs/openapi.yaml; the cases are documented, and true of the program.
 2. Each client is packed as its users get it, and runs the cases against a scripted server and a demo.
@@ -160,11 +160,30 @@ def packed_by_npm(scratch: Path, tsc: Path) -> None:
     (installed / "package").rename(installed / "holdfast-client")
 
 
-RUNNERS = {"python": python, "typescript": typescript}
+def java(addresses: list[str]) -> None:
+    source = CLIENTS / "java/src"
+    jackson = [f"/usr/share/java/jackson-{part}.jar" for part in ("databind", "core", "annotations")]
+    with packed() as scratch:
+        jar = scratch / "holdfast-client.jar"
+        # Warnings are errors; no annotation is processed.
+        javac = ["javac", "--release", "17", "-Xlint:all,-path", "-Werror", "-proc:none", "-d"]
+        path = ":".join([*jackson, str(jar), str(scratch / "tests")])
+        run(*javac, scratch / "classes", "-cp", path, *sorted((source / "main").rglob("*.java")))
+        run("jar", "--create", "--file", jar, "-C", scratch / "classes", ".")
+        example = scratch / "Example.java"
+        example.write_text(readme("java", "java", addresses[1]), encoding="utf-8")
+        run(*javac, scratch / "tests", "-cp", path, *sorted((source / "test").rglob("*.java")), example)
+        # A start costs more than what it runs.
+        start = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", path]
+        run(*start, "dev.holdfast.client.Cases", CASES, *addresses)
+        sells(*start, "Example")
+
+
+RUNNERS = {"python": python, "typescript": typescript, "java": java}
 
 
 def main() -> int:
-    binary = Path(os.environ.get("HOLDFAST_BINARY", ROOT / "target/debug/holdfast"))
+    binary = Path(os.environ.get("CLIENTS_BINARY", ROOT / "target/debug/holdfast"))
     run(PYTHON, "-m", "generate", "--check")
     wrong = check.main(binary)
     for it in wrong:

@@ -9,7 +9,7 @@ import type {
   AdminPurchase,
   AuditEvent,
   Buyer,
-  BuyerRisk,
+  BuyerRiskFacts,
   OpenPayment,
   OpenState,
   ProductPatch,
@@ -176,13 +176,13 @@ export class Admin {
   }
 
   /** Refuses a buyer's holds and buys until an instant (RFC 3339). */
-  async pauseUser(userId: string, until: string, reason: string): Promise<BuyerRisk> {
+  async pauseUser(userId: string, until: string, reason: string): Promise<BuyerRiskFacts> {
     const path = `/admin/users/${segment(userId)}/pause`;
     return (await this.#caller.call({ method: "POST", path, body: { until, reason } })).body;
   }
 
   /** Ends a buyer's pause. */
-  async resumeUser(userId: string): Promise<BuyerRisk> {
+  async resumeUser(userId: string): Promise<BuyerRiskFacts> {
     return (await this.#caller.call({ method: "DELETE", path: `/admin/users/${segment(userId)}/pause` })).body;
   }
 

@@ -3,7 +3,7 @@
 // 1. A keyed call makes its `Idempotency-Key` once, and every attempt has the same.
 // 2. Lost connections and answers that ask for another try are repeated after `Retry-After`, or else
 //    after a wait that doubles; both with jitter. A call that is not safe to repeat is repeated only
-//    after 429, which is told before anything is done.
+//    after 429, which comes before anything is done.
 // 3. 202, and 409 `idempotency_in_flight` with a `Location`, are polled until the outcome is final.
 // 4. Nothing is sent after the deadline.
 import { randomUUID } from "node:crypto";
@@ -260,8 +260,8 @@ function retryAfterS(answer: Answer | undefined): number | undefined {
 /** Until the next attempt: never before `Retry-After`, and not all clients at once. */
 function waitMs(answer: Answer | undefined, boundMs: number, mostMs: number): number {
   const bound = Math.min(boundMs, mostMs);
-  const told = retryAfterS(answer);
-  if (told !== undefined) return told * 1_000 + Math.random() * Math.min(bound, 1_000);
+  const asked = retryAfterS(answer);
+  if (asked !== undefined) return asked * 1_000 + Math.random() * Math.min(bound, 1_000);
   return (bound * (1 + Math.random())) / 2;
 }
 

@@ -23,7 +23,7 @@ export interface Fields {
 /** It is not a receipt. */
 export class Malformed extends Error {}
 
-/** A number's digits, to tell it from text. */
+/** A number's digits, to distinguish it from text. */
 type Whole = { digits: string };
 type Value = string | Whole | Map<string, Value>;
 

@@ -148,6 +148,31 @@ export interface BuyerRisk {
   profile: RiskProfile | null;
 }
 
+export interface BuyerRiskFacts {
+  user_id: string;
+  /** The segment that rules and promotions use: the one set by the operator, otherwise the computed one */
+  effective_segment: string | null;
+  /** The segment computed from the buyer's purchases */
+  computed: BuyerRiskFactsComputed | null;
+  pause: BuyerRiskFactsPause | null;
+  segment: string | null;
+  risk_score: number | null;
+  account_since: string | null;
+}
+
+/** The segment computed from the buyer's purchases */
+export interface BuyerRiskFactsComputed {
+  segment: string;
+  /** The run that computed it: its row in `segment_runs` */
+  run: number;
+  at: string;
+}
+
+export interface BuyerRiskFactsPause {
+  until: string;
+  reason: string;
+}
+
 export interface BuyerSpending {
   currency: string;
   today: number;

@@ -17,7 +17,7 @@ from .types import (
     AdminPurchase,
     AuditEvent,
     Buyer,
-    BuyerRisk,
+    BuyerRiskFacts,
     OpenPayment,
     OpenState,
     ProductPatch,
@@ -160,12 +160,12 @@ class Admin:
         """A buyer's holds and purchases, in the order of their creation."""
         return self._caller.pages(f"/admin/users/{segment(user_id)}/purchases", "purchases", {"limit": page_size})
 
-    def pause_user(self, user_id: str, until: str, reason: str) -> BuyerRisk:
+    def pause_user(self, user_id: str, until: str, reason: str) -> BuyerRiskFacts:
         """Refuses a buyer's holds and buys until an instant (RFC 3339)."""
         path = f"/admin/users/{segment(user_id)}/pause"
         return self._caller.call(Call("POST", path, body={"until": until, "reason": reason})).body
 
-    def resume_user(self, user_id: str) -> BuyerRisk:
+    def resume_user(self, user_id: str) -> BuyerRiskFacts:
         """Ends a buyer's pause."""
         return self._caller.call(Call("DELETE", f"/admin/users/{segment(user_id)}/pause")).body
 

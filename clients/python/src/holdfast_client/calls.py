@@ -3,7 +3,7 @@
 1. A keyed call makes its `Idempotency-Key` once, and every attempt has the same.
 2. Lost connections and answers that ask for another try are repeated after `Retry-After`, or else
    after a wait that doubles; both with jitter. A call that is not safe to repeat is repeated only
-   after 429, which is told before anything is done.
+   after 429, which comes before anything is done.
 3. 202, and 409 `idempotency_in_flight` with a `Location`, are polled until the outcome is final.
 4. Nothing is sent after the deadline.
 """
@@ -230,9 +230,9 @@ def _retry_after(answer: Answer | None) -> float | None:
 def _wait(answer: Answer | None, bound_s: float, most_s: float) -> float:
     """Seconds until the next attempt: never before `Retry-After`, and not all clients at once."""
     bound = min(bound_s, most_s)
-    told = _retry_after(answer)
-    if told is not None:
-        return told + random.uniform(0, min(bound, 1.0))
+    asked = _retry_after(answer)
+    if asked is not None:
+        return asked + random.uniform(0, min(bound, 1.0))
     return random.uniform(bound / 2, bound)
 
 

@@ -258,6 +258,32 @@ class BuyerRisk(TypedDict):
     profile: RiskProfile | None
 
 
+class BuyerRiskFacts(TypedDict):
+    user_id: str
+    # The segment that rules and promotions use: the one set by the operator, otherwise the computed one
+    effective_segment: str | None
+    # The segment computed from the buyer's purchases
+    computed: BuyerRiskFactsComputed | None
+    pause: BuyerRiskFactsPause | None
+    segment: str | None
+    risk_score: int | None
+    account_since: str | None
+
+
+class BuyerRiskFactsComputed(TypedDict):
+    """The segment computed from the buyer's purchases."""
+
+    segment: str
+    # The run that computed it: its row in `segment_runs`
+    run: int
+    at: str
+
+
+class BuyerRiskFactsPause(TypedDict):
+    until: str
+    reason: str
+
+
 class BuyerSpending(TypedDict):
     currency: str
     today: int

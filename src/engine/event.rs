@@ -8,7 +8,6 @@
 //! a new version beside the old one; a number is never given twice.
 //! Deliberately absent: the instant and the LSN, which belong to the record around an event.
 
-mod aftermath;
 mod attempt;
 mod audited;
 mod catalogue;
@@ -19,6 +18,7 @@ mod imported;
 mod limits;
 mod part;
 mod payment;
+mod post_capture;
 mod review;
 mod risk;
 mod segment;
@@ -27,10 +27,6 @@ mod webhook;
 use crate::engine::words::lifecycle::Step;
 use crate::ids::{KeyOwner, PurchaseId, UserId};
 
-pub use aftermath::{
-    Clawback, DisputeClosed, DisputeOpened, GivenBack, RefundExtent, RefundFailed, RefundFailure,
-    RefundFound, RefundReturned, RefundStarted, RefundSucceeded, Restock, TokensSpent,
-};
 pub use attempt::{AdminAct, AttemptRefused, Flow, HeldQuote, IdempotencyKey, Origin, Quote};
 pub use audited::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown, Target};
 pub use catalogue::{Active, Discount, ProductSet, PromotionSet};
@@ -47,10 +43,14 @@ pub use payment::{
     PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, RetryAdvice,
     ReturnedMoney, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
 };
+pub use post_capture::{
+    Clawback, DisputeClosed, DisputeOpened, GivenBack, RefundExtent, RefundFailed, RefundFailure,
+    RefundFound, RefundReturned, RefundStarted, RefundSucceeded, Restock, TokensSpent,
+};
 pub use review::{Decider, Judgement, ReviewDecided, ReviewOpened, ReviewVerdict};
 pub use risk::{
-    BuyerPaused, BuyerRated, CounterKept, ModelInForce, Pause, RULE_NAME_CHARS_MAX, Rating,
-    RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Whence,
+    BuyerPaused, BuyerRated, CounterKept, ModelInForce, Pause, PaymentSource, RULE_NAME_CHARS_MAX,
+    Rating, RiskRulesSet, RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource,
 };
 pub use segment::BuyerSegmented;
 pub use webhook::{Disposition, WebhookFormat, WebhookKind, WebhookReceived};

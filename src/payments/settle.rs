@@ -233,8 +233,8 @@ impl Payments {
         total: Amount,
     ) -> Result<DriveEnd, StorageFault> {
         let (journal, purchase) = (self.journal(), view.purchase);
-        let refunds = journal.reads().purchase_with_aftermath(purchase);
-        let refunds = refunds.map_or_else(Vec::new, |(_, aftermath, _)| aftermath.refunds);
+        let refunds = journal.reads().purchase_with_post_capture(purchase);
+        let refunds = refunds.map_or_else(Vec::new, |(_, post_capture, _)| post_capture.refunds);
         let done = |it: &&RefundView| matches!(it.status, RefundStatus::Succeeded { .. });
         let mut left = view.refunded;
         for refund in refunds.iter().filter(done) {

@@ -4,8 +4,8 @@ use super::risk::{put_appraisal, put_hits};
 use super::{put_origin, put_sum};
 use crate::engine::event::{
     AttemptRefused, CaptureDiffered, HeldQuote, HoldExpired, HoldPlaced, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, Quote, VoidStuck,
-    Whence,
+    PaymentCaptured, PaymentDeclined, PaymentSource, PaymentStarted, PaymentVoided, PaysFor, Quote,
+    VoidStuck,
 };
 use crate::engine::metadata::Metadata;
 use crate::engine::rejection::{Fact, RefusalFacts};
@@ -59,12 +59,12 @@ pub(super) fn decline(object: &mut Object<'_>, declined: &PaymentDeclined) {
         .text_or_null("code", declined.code.as_ref())
         .put("retry_advice", declined.advice.as_str())
         .put("hold", declined.hold.as_str());
-    put_whence(object, &declined.whence);
+    put_payment_source(object, &declined.payment_source);
 }
 
 pub(super) fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
     object
-        .put("product_id", captured.whence.product.as_str())
+        .put("product_id", captured.payment_source.product.as_str())
         .put("quantity", &captured.quantity)
         .put("currency", captured.quote.currency.as_str());
     put_quote(object, &captured.quote);
@@ -76,7 +76,7 @@ pub(super) fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
         .text_or_null("signing_key_id", captured.signing_key.as_ref())
         .put("reward_tokens", &captured.tokens.get())
         .put("reward_debt_paid", &captured.debt_paid.get());
-    put_whence(object, &captured.whence);
+    put_payment_source(object, &captured.payment_source);
 }
 
 /// In the gateway's currency; `null` if that is not in ISO 4217.
@@ -184,12 +184,12 @@ pub(super) fn expiry(object: &mut Object<'_>, expired: &HoldExpired) {
         .text_or_null("device_id", expired.device.as_ref());
 }
 
-fn put_whence(object: &mut Object<'_>, whence: &Whence) {
+fn put_payment_source(object: &mut Object<'_>, payment_source: &PaymentSource) {
     object.object("whence", |object| {
         object
-            .put("card_token", whence.card.as_str())
-            .put("product_id", whence.product.as_str())
-            .text_or_null("ip", whence.ip)
-            .text_or_null("device_id", whence.device.as_ref());
+            .put("card_token", payment_source.card.as_str())
+            .put("product_id", payment_source.product.as_str())
+            .text_or_null("ip", payment_source.ip)
+            .text_or_null("device_id", payment_source.device.as_ref());
     });
 }

@@ -5,19 +5,19 @@
 //! which is not a card number; idempotency keys are shown as the digests in the log.
 //! Deliberately absent: where the objects go; the feed and its sinks own that.
 
-mod aftermath;
 mod attempt;
 mod audited;
 pub mod feed;
 mod imported;
 pub mod jsonl;
 pub mod kafka;
+mod post_capture;
 pub mod postgres;
 mod review;
 mod risk;
 pub mod types;
 
-pub use aftermath::clawback;
+pub use post_capture::clawback;
 
 use crate::engine::event::{
     Active, AdminAct, ClockCorrected, Discount, Event, HistoryAccepted, IdempotencyKey, LimitsSet,
@@ -87,16 +87,16 @@ fn put_fields(object: &mut Object<'_>, event: &Event) {
         Event::AdminRefused(it) => audited::refused(it),
         Event::ReviewOpened(it) => review::opened(it),
         Event::ReviewDecided(it) => review::decided(it),
-        Event::VoidStarted(it) => aftermath::void_started(it),
-        Event::RefundStarted(it) => aftermath::refund_started(it),
-        Event::RefundSucceeded(it) => aftermath::refund_succeeded(it),
-        Event::RefundFailed(it) => aftermath::refund_failed(it),
-        Event::RefundFound(it) => aftermath::refund_found(it),
-        Event::RefundReturned(it) => aftermath::refund_returned(it),
-        Event::DisputeOpened(it) => aftermath::dispute_opened(it),
-        Event::DisputeClosed(it) => aftermath::dispute_closed(it),
-        Event::TokensSpent(it) => aftermath::tokens_spent(it),
-        Event::WebhookReceived(it) => aftermath::webhook(it),
+        Event::VoidStarted(it) => post_capture::void_started(it),
+        Event::RefundStarted(it) => post_capture::refund_started(it),
+        Event::RefundSucceeded(it) => post_capture::refund_succeeded(it),
+        Event::RefundFailed(it) => post_capture::refund_failed(it),
+        Event::RefundFound(it) => post_capture::refund_found(it),
+        Event::RefundReturned(it) => post_capture::refund_returned(it),
+        Event::DisputeOpened(it) => post_capture::dispute_opened(it),
+        Event::DisputeClosed(it) => post_capture::dispute_closed(it),
+        Event::TokensSpent(it) => post_capture::tokens_spent(it),
+        Event::WebhookReceived(it) => post_capture::webhook(it),
         Event::RiskRulesSet(it) => risk::rules(it),
         Event::RiskScoringSet(it) => risk::scoring(it),
         Event::BuyerPaused(it) => risk::pause(it),

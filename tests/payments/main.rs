@@ -1,10 +1,10 @@
 //! Payments: the driver, the gateways (sandbox, Stripe by its documentation, localstripe) and reconciling with them.
 
-mod aftermath;
 mod by_hand;
 mod crash;
 mod driver;
 mod localstripe;
+mod post_capture;
 mod receipts;
 mod reconcile;
 mod reconcile_cli;

@@ -5,7 +5,7 @@ use holdfast::engine::counter::Depths;
 use holdfast::engine::counter::{By, Counted, Counter};
 use holdfast::engine::event::{
     AttemptRefused, DeclineCause, Event, Flow, HoldAfter, HoldExpired, HoldPlaced, Origin,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaysFor, Quote, RetryAdvice, Whence,
+    PaymentCaptured, PaymentDeclined, PaymentSource, PaymentStarted, PaysFor, Quote, RetryAdvice,
 };
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::refusal::Refusal;
@@ -162,7 +162,7 @@ fn events(it: &Happening) -> Vec<Event> {
         discount: Amount::ZERO,
         amount: Amount::new(100).expect("not negative"),
     };
-    let whence = Whence {
+    let payment_source = PaymentSource {
         card: card(it.card),
         product: product(it.product),
         ip: it.ip.map(ip),
@@ -208,7 +208,7 @@ fn events(it: &Happening) -> Vec<Event> {
             code: None,
             advice: RetryAdvice::OtherCard,
             hold: HoldAfter::Ended,
-            whence: whence.clone(),
+            payment_source: payment_source.clone(),
         })
     };
     match it.what {
@@ -225,7 +225,7 @@ fn events(it: &Happening) -> Vec<Event> {
             signing_key: None,
             tokens: Tokens::NONE,
             debt_paid: Tokens::NONE,
-            whence,
+            payment_source,
             quantity: 1,
             quote,
             metadata: Metadata::default(),

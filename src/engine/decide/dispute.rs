@@ -67,9 +67,9 @@ pub fn decide_dispute(
     if !stored.may(Step::DisputeOpened) {
         return match stored.state {
             PurchaseState::UnderReview | PurchaseState::CaptureDiffers => {
-                Err(to_be_told_again(purchase, stored))
+                Err(before_the_capture(purchase, stored))
             }
-            state if state.is_open_payment() => Err(to_be_told_again(purchase, stored)),
+            state if state.is_open_payment() => Err(before_the_capture(purchase, stored)),
             _ => Ok(DisputeWord::Unplaced(Unplaced::NoMoney)),
         };
     }
@@ -90,7 +90,7 @@ pub fn decide_dispute(
         at: command.happened_at,
         amount: command.amount,
     };
-    Ok(match stored.told(word) {
+    Ok(match stored.effect_of(word) {
         DisputeChange::TooLate => DisputeWord::Nothing,
         DisputeChange::TooMany => DisputeWord::Unplaced(Unplaced::TooMany),
         DisputeChange::Changes(place, dispute) => {
@@ -100,7 +100,7 @@ pub fn decide_dispute(
     })
 }
 
-fn to_be_told_again(purchase: PurchaseId, stored: &Purchase) -> Rejection {
+fn before_the_capture(purchase: PurchaseId, stored: &Purchase) -> Rejection {
     Refusal::WrongState.about(RefusalFacts::State {
         purchase,
         status: stored.state,
@@ -187,15 +187,16 @@ fn changed(
 
 /// The tokens that the dispute at `place` asks back in all, of which it asked for `before` already.
 fn asks_back(stored: &Purchase, disputes: &[Dispute], place: usize, before: Tokens) -> Tokens {
-    let (Some(aftermath), DisputeStatus::Lost) = (&stored.aftermath, disputes[place].status) else {
+    let (Some(post_capture), DisputeStatus::Lost) = (&stored.post_capture, disputes[place].status)
+    else {
         return Tokens::NONE;
     };
-    let others = aftermath.tokens_asked_back.minus(before);
-    let left = aftermath.tokens.minus(others);
+    let others = post_capture.tokens_asked_back.minus(before);
+    let left = post_capture.tokens.minus(others);
     let captured = stored.quote().amount;
     let not_refunded = captured.saturating_minus(stored.refunded);
     if not_refunded <= charged_back(captured, disputes) {
         return left;
     }
-    left.min(share(aftermath.tokens, disputes[place].amount, captured))
+    left.min(share(post_capture.tokens, disputes[place].amount, captured))
 }

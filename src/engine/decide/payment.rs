@@ -6,9 +6,9 @@ use super::{Context, Decision, OwnedPurchase};
 use crate::engine::decide::command::{PaymentStep, Verdict};
 use crate::engine::event::{
     CaptureDiffered, CaptureStarted, Decider, Event, GivenBack, HoldAfter, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentVoided, PaysFor, Quote, RefundFailed, RefundFound,
-    RefundReturned, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict, VoidCause,
-    VoidStarted, VoidStuck, VoidStuckCause, Whence,
+    PaymentCaptured, PaymentDeclined, PaymentSource, PaymentVoided, PaysFor, Quote, RefundFailed,
+    RefundFound, RefundReturned, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict,
+    VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
 };
 use crate::engine::state::purchase::{Purchase, Refund, StateReason};
 use crate::engine::words::lifecycle::{PurchaseState, Step};
@@ -67,12 +67,12 @@ fn hold_after_void(context: Context<'_>, stored: &Purchase) -> HoldAfter {
 }
 
 /// Where the payment came from: what its outcome is counted by.
-fn whence(context: Context<'_>, stored: &Purchase) -> Result<Whence, Refusal> {
+fn payment_source(context: Context<'_>, stored: &Purchase) -> Result<PaymentSource, Refusal> {
     // A purchase without a payment is at no step of one.
     let payment = stored.payment.as_deref().ok_or(Refusal::WrongState)?;
     let product = &context.catalogue.product_at(stored.product).terms.product;
     let particulars = stored.particulars.as_deref();
-    Ok(Whence {
+    Ok(PaymentSource {
         card: payment.card.clone(),
         product: product.clone(),
         ip: payment.ip,
@@ -111,7 +111,7 @@ fn event_of(
             code,
             advice,
             hold: hold_after(context, stored, StateReason::Declined(cause)),
-            whence: whence(context, stored)?,
+            payment_source: payment_source(context, stored)?,
         }),
         // A person decides first.
         PaymentStep::StartCapture if stored.wants_review() => return Err(Refusal::WrongState),
@@ -265,14 +265,14 @@ fn captured(
         signing_key: confirmed.signing_key,
         tokens,
         debt_paid,
-        whence: whence(context, stored)?,
+        payment_source: payment_source(context, stored)?,
     }))
 }
 
 /// Overdue it is not before its deadline.
 fn check_stuck(at: UnixMs, stored: &Purchase, cause: VoidStuckCause) -> Result<(), Refusal> {
-    let aftermath = stored.aftermath.as_ref();
-    let deadline = aftermath.and_then(|it| it.void_deadline);
+    let post_capture = stored.post_capture.as_ref();
+    let deadline = post_capture.and_then(|it| it.void_deadline);
     let early = deadline.is_some_and(|deadline| at < deadline);
     if cause == VoidStuckCause::Overdue && early {
         return Err(Refusal::WrongState);

@@ -121,7 +121,10 @@ fn refundable(
 /// The number of a refund of `amount`. The last one, which leaves nothing, has more room than those
 /// before it.
 fn next_number(stored: &Purchase, amount: Amount) -> Result<u32, Rejection> {
-    let before = stored.aftermath.as_ref().map_or(0, |it| it.refunds.len());
+    let before = stored
+        .post_capture
+        .as_ref()
+        .map_or(0, |it| it.refunds.len());
     let most = if amount == stored.left() {
         REFUNDS_IN_ALL_MAX
     } else {
@@ -181,13 +184,13 @@ pub(super) fn clawback(
     extent: RefundExtent,
     amount: Amount,
 ) -> Clawback {
-    let Some(aftermath) = &stored.aftermath else {
+    let Some(post_capture) = &stored.post_capture else {
         return Clawback::default();
     };
-    let left = aftermath.tokens.minus(aftermath.tokens_asked_back);
+    let left = post_capture.tokens.minus(post_capture.tokens_asked_back);
     let requested = match extent {
         RefundExtent::Full => left,
-        RefundExtent::Part => left.min(share(aftermath.tokens, amount, stored.quote().amount)),
+        RefundExtent::Part => left.min(share(post_capture.tokens, amount, stored.quote().amount)),
     };
     asked_back(context, user, requested)
 }
@@ -234,10 +237,10 @@ pub(super) fn found_comes_back(purchase: &Purchase, total: Amount) -> Option<Com
     if purchase.pending_refund().is_some() {
         return None;
     }
-    let aftermath = purchase.aftermath.as_deref();
+    let post_capture = purchase.post_capture.as_deref();
     let mut found = purchase.refunded;
-    let mut asked_back = aftermath.map_or(Tokens::NONE, |it| it.tokens_asked_back);
-    for refund in aftermath.iter().flat_map(|it| &it.refunds) {
+    let mut asked_back = post_capture.map_or(Tokens::NONE, |it| it.tokens_asked_back);
+    for refund in post_capture.iter().flat_map(|it| &it.refunds) {
         if let RefundState::Succeeded { clawback, .. } = refund.state {
             found = found.saturating_minus(refund.amount);
             asked_back = asked_back.minus(clawback.requested);

@@ -1,6 +1,6 @@
 //! Owns the facts about payments: intents, what the gateway said, captures and voids.
 
-use super::{AdminAct, Origin, Quote, RuleHit, Whence};
+use super::{AdminAct, Origin, PaymentSource, Quote, RuleHit};
 use crate::engine::words::lifecycle::Step;
 use crate::engine::words::metadata::Metadata;
 use crate::engine::words::score::Appraisal;
@@ -153,7 +153,7 @@ pub struct PaymentDeclined {
     /// What becomes of the hold.
     pub hold: HoldAfter,
     /// Where the payment came from.
-    pub whence: Whence,
+    pub payment_source: PaymentSource,
 }
 
 impl PaymentDeclined {
@@ -199,7 +199,7 @@ pub struct PaymentCaptured {
     /// How many of them pay off debt.
     pub debt_paid: Tokens,
     /// Where the payment came from.
-    pub whence: Whence,
+    pub payment_source: PaymentSource,
 }
 
 /// Why an authorization is given back.

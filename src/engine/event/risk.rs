@@ -81,7 +81,7 @@ pub struct RuleHit {
 
 /// Where a payment came from: what its outcome is counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Whence {
+pub struct PaymentSource {
     /// The card.
     pub card: CardToken,
     /// What it paid for.

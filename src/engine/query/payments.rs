@@ -44,8 +44,8 @@ impl Shard {
     /// Whether the refund of this number, or the last one, succeeded by our books, whether or not it
     /// came back since.
     pub fn refund_succeeded(&self, id: PurchaseId, number: Option<u32>) -> bool {
-        let aftermath = self.find(id).and_then(|it| it.aftermath.as_ref());
-        let refunds = aftermath.map_or(&[][..], |it| &it.refunds);
+        let post_capture = self.find(id).and_then(|it| it.post_capture.as_ref());
+        let refunds = post_capture.map_or(&[][..], |it| &it.refunds);
         let refund = match number {
             Some(number) => (number as usize)
                 .checked_sub(1)

@@ -4,7 +4,7 @@
 //! is shown as it was then.
 
 use crate::engine::query::view::{
-    AftermathView, DeclineView, HistoryEntry, HoldView, PaymentBegun, PurchaseView, RefundStatus,
+    DeclineView, HistoryEntry, HoldView, PaymentBegun, PostCaptureView, PurchaseView, RefundStatus,
     RefundView, ReviewView,
 };
 use crate::engine::state::catalogue::Catalogue;
@@ -76,7 +76,7 @@ impl Shard {
             .iter()
             .fold(None, |state, entry| next_state(state, entry.step))?;
         let payment = purchase.payment.as_deref();
-        let aftermath = purchase.aftermath.as_deref();
+        let post_capture = purchase.post_capture.as_deref();
         let shown = purchase.shown_as_of(as_of);
         // What is kept without the instant at which it came about is that of now, or not shown.
         let now = (history.len() == purchase.history.len()).then_some(purchase);
@@ -102,14 +102,14 @@ impl Shard {
             capture: payment.and_then(|payment| payment.capture.clone()),
             captured: purchase.captured_money(),
             receipt_key: payment.and_then(|payment| payment.receipt_key.clone()),
-            signing_key: aftermath.and_then(|it| it.signing_key.clone()),
+            signing_key: post_capture.and_then(|it| it.signing_key.clone()),
             request: shown.as_ref().map(|it| it.request),
             declines: purchase.decline_views(id, as_of),
             review: review_of(purchase),
-            void_deadline: aftermath.and_then(|it| it.void_deadline),
+            void_deadline: post_capture.and_then(|it| it.void_deadline),
             refunds: now
-                .and(aftermath)
-                .map_or(0, |aftermath| aftermath.refunds.len()),
+                .and(post_capture)
+                .map_or(0, |post_capture| post_capture.refunds.len()),
             pending_refund: now
                 .and_then(Purchase::pending_refund)
                 .map(|(number, _)| number),
@@ -162,16 +162,16 @@ impl Shard {
     }
 
     /// What became of a purchase beyond a plain capture; nothing of most.
-    pub fn aftermath_view(&self, id: PurchaseId) -> Option<AftermathView> {
-        let Some(aftermath) = &self.find(id)?.aftermath else {
-            return Some(AftermathView::default());
+    pub fn post_capture_view(&self, id: PurchaseId) -> Option<PostCaptureView> {
+        let Some(post_capture) = &self.find(id)?.post_capture else {
+            return Some(PostCaptureView::default());
         };
-        let numbers = (1..).take(aftermath.refunds.len());
-        Some(AftermathView {
+        let numbers = (1..).take(post_capture.refunds.len());
+        Some(PostCaptureView {
             refunds: numbers.filter_map(|it| self.refund_view(id, it)).collect(),
-            disputes: aftermath.disputes.clone(),
-            tokens: aftermath.tokens,
-            tokens_asked_back: aftermath.tokens_asked_back,
+            disputes: post_capture.disputes.clone(),
+            tokens: post_capture.tokens,
+            tokens_asked_back: post_capture.tokens_asked_back,
         })
     }
 }

@@ -254,7 +254,7 @@ pub enum RefundStatus {
 
 /// What became of a purchase beyond a plain capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AftermathView {
+pub struct PostCaptureView {
     /// Its refunds, in the order of their numbers.
     pub refunds: Vec<RefundView>,
     /// Its disputes, in the order in which they were heard of.

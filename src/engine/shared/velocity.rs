@@ -12,7 +12,7 @@ use crate::engine::cells::{
 };
 use crate::engine::event::{
     AttemptEvent, ClockCorrected, DeclineCause, Event, Flow, Group, HoldEvent, Origin,
-    PaymentEvent, PaysFor, Whence,
+    PaymentEvent, PaymentSource, PaysFor,
 };
 use crate::engine::words::counter::{
     By, COUNTERS, Counted, Counter, DEPTH_ALWAYS, Depths, depths_always,
@@ -117,7 +117,7 @@ impl Velocity {
 
     /// Counts what `event` tells of.
     pub fn record(&self, event: &Event, stamp: Stamp) {
-        let Some((counted, named, new)) = told_by(event) else {
+        let Some((counted, named, new)) = counts_of(event) else {
             return;
         };
         let instant = AttemptInstant::at_lsn(self.on_axis(stamp.at.get()), stamp.lsn.0);
@@ -304,7 +304,7 @@ impl New {
 }
 
 /// What `event` counts as, what it names, and what of that is new.
-fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
+fn counts_of(event: &Event) -> Option<(Counted, Named<'_>, New)> {
     match event.group() {
         Group::Hold(HoldEvent::HoldPlaced(placed)) => {
             let named = Named {
@@ -342,11 +342,11 @@ fn told_by(event: &Event) -> Option<(Counted, Named<'_>, New)> {
             counts.then_some((Counted::Attempt, named, New::All))
         }
         Group::Payment(PaymentEvent::PaymentCaptured(captured)) => {
-            let named = of_whence(&captured.user, &captured.whence);
+            let named = of_payment_source(&captured.user, &captured.payment_source);
             Some((Counted::Purchase, named, New::All))
         }
         Group::Payment(PaymentEvent::PaymentDeclined(declined)) => {
-            let named = of_whence(&declined.user, &declined.whence);
+            let named = of_payment_source(&declined.user, &declined.payment_source);
             // What the gateway could not process says nothing of the card.
             let by_issuer = declined.cause == DeclineCause::DeclinedByIssuer;
             by_issuer.then_some((Counted::Declined, named, New::All))
@@ -390,12 +390,12 @@ fn of_origin(origin: &Origin) -> Named<'_> {
     }
 }
 
-fn of_whence<'a>(user: &'a UserId, whence: &'a Whence) -> Named<'a> {
+fn of_payment_source<'a>(user: &'a UserId, payment_source: &'a PaymentSource) -> Named<'a> {
     Named {
         user: Some(user),
-        card: Some(&whence.card),
-        ip: whence.ip,
-        device: whence.device.as_ref(),
-        product: Some(&whence.product),
+        card: Some(&payment_source.card),
+        ip: payment_source.ip,
+        device: payment_source.device.as_ref(),
+        product: Some(&payment_source.product),
     }
 }

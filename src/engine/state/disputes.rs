@@ -49,7 +49,7 @@ pub(in crate::engine) enum DisputeChange {
 impl Purchase {
     /// Its disputes, in the order in which they were heard of.
     pub(in crate::engine) fn disputes(&self) -> &[Dispute] {
-        self.aftermath.as_ref().map_or(&[], |it| &it.disputes)
+        self.post_capture.as_ref().map_or(&[], |it| &it.disputes)
     }
 
     /// What lost disputes took.
@@ -102,7 +102,7 @@ impl Purchase {
     }
 
     /// What `word` makes of its disputes.
-    pub(in crate::engine) fn told(&self, word: Word<'_>) -> DisputeChange {
+    pub(in crate::engine) fn effect_of(&self, word: Word<'_>) -> DisputeChange {
         let disputes = self.disputes();
         let captured = self.quote().amount;
         // No dispute takes more than was captured, whatever it says.
@@ -119,11 +119,11 @@ impl Purchase {
                 opened_at: word.at,
                 amount: word.amount.unwrap_or_else(|| self.left()),
                 amount_from: match word.amount {
-                    Some(_) => AmountFrom::Told,
+                    Some(_) => AmountFrom::Gateway,
                     None => AmountFrom::Assumed,
                 },
                 status: word.status,
-                told_at: word.at,
+                reported_at: word.at,
                 asked_back: Tokens::NONE,
             };
             return DisputeChange::Changes(disputes.len(), new);
@@ -133,7 +133,7 @@ impl Purchase {
         let newer = outranks(word, known);
         if newer {
             changed.status = word.status;
-            changed.told_at = word.at;
+            changed.reported_at = word.at;
         }
         if word.status == DisputeStatus::Opened {
             changed.opened_at = known.opened_at.min(word.at);
@@ -142,7 +142,7 @@ impl Purchase {
         match word.amount {
             Some(amount) if newer || assumed => {
                 changed.amount = amount;
-                changed.amount_from = AmountFrom::Told;
+                changed.amount_from = AmountFrom::Gateway;
             }
             None if newer && assumed => changed.amount = self.left_beside(Some(place)),
             Some(_) | None => {}
@@ -161,7 +161,7 @@ impl Purchase {
 /// Whether `word` says something later of `known` than what is believed.
 fn outranks(word: Word<'_>, known: &Dispute) -> bool {
     let reopens_lost = word.status == DisputeStatus::Opened && known.status == DisputeStatus::Lost;
-    !reopens_lost && (word.at, word.status) > (known.told_at, known.status)
+    !reopens_lost && (word.at, word.status) > (known.reported_at, known.status)
 }
 
 /// What lost disputes among these take of what was captured.
@@ -214,7 +214,7 @@ fn find(disputes: &[Dispute], word: Word<'_>) -> Option<usize> {
     let open = latest(&|it| it.status == DisputeStatus::Opened);
     match word.status {
         // It began before it ended; what begins later is another one.
-        DisputeStatus::Opened => open.or_else(|| latest(&|it| word.at <= it.told_at)),
+        DisputeStatus::Opened => open.or_else(|| latest(&|it| word.at <= it.reported_at)),
         DisputeStatus::Won | DisputeStatus::Lost => open.or_else(|| latest(&|_| true)),
     }
 }

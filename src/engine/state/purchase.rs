@@ -49,7 +49,7 @@ pub struct Purchase {
     pub(in crate::engine) tries: Option<Box<Tries>>,
     pub(in crate::engine) history: Vec<Happened>,
     /// What only few purchases have.
-    pub(in crate::engine) aftermath: Option<Box<Aftermath>>,
+    pub(in crate::engine) post_capture: Option<Box<PostCapture>>,
     /// What only some payments have.
     pub(in crate::engine) particulars: Option<Box<Particulars>>,
     /// What only some holds and purchases have.
@@ -89,7 +89,7 @@ pub struct Particulars {
 
 /// What becomes of a purchase beyond a plain capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub struct Aftermath {
+pub struct PostCapture {
     /// When a void under way is to be done.
     pub(in crate::engine) void_deadline: Option<UnixMs>,
     /// Why it is stuck, where it was.
@@ -108,7 +108,7 @@ pub struct Aftermath {
     pub(in crate::engine) disputes: Vec<Dispute>,
 }
 
-impl Aftermath {
+impl PostCapture {
     /// What is kept of it once the authorization was given back: what the gateway had taken, where
     /// that was another sum than was asked for, and what it had refunded.
     pub(in crate::engine) fn voided(
@@ -311,7 +311,7 @@ impl Purchase {
 
     /// The refund under way, with its number.
     pub(in crate::engine) fn pending_refund(&self) -> Option<(u32, &Refund)> {
-        let refunds = &self.aftermath.as_ref()?.refunds;
+        let refunds = &self.post_capture.as_ref()?.refunds;
         let last = refunds.last()?;
         let number = u32::try_from(refunds.len()).ok()?;
         (last.state == RefundState::Pending).then_some((number, last))
@@ -331,7 +331,7 @@ impl Purchase {
 
     /// Whether a refund put its units back into stock.
     fn restocked(&self) -> bool {
-        let refunds = self.aftermath.iter().flat_map(|it| &it.refunds);
+        let refunds = self.post_capture.iter().flat_map(|it| &it.refunds);
         // What was put back into stock may be somebody else's by the time that the money comes back.
         let restocked = |it: &Refund| match it.state {
             RefundState::Succeeded { .. } | RefundState::Returned { .. } => {
@@ -344,9 +344,9 @@ impl Purchase {
 
     /// Why it is where it is, in one word.
     pub(in crate::engine) fn reason_word(&self) -> Option<&'static str> {
-        let aftermath = self.aftermath.as_deref();
-        let differing = aftermath.and_then(|it| it.differing);
-        let stuck = aftermath.and_then(|it| it.stuck);
+        let post_capture = self.post_capture.as_deref();
+        let differing = post_capture.and_then(|it| it.differing);
+        let stuck = post_capture.and_then(|it| it.stuck);
         match (self.state, differing, stuck) {
             (PurchaseState::CaptureDiffers, Some(differing), _) => {
                 Some(differing.difference.as_str())
@@ -360,7 +360,7 @@ impl Purchase {
 
     /// What the gateway is known to have taken.
     pub(in crate::engine) fn captured_money(&self) -> Option<(Amount, Option<Currency>)> {
-        let differing = self.aftermath.as_ref().and_then(|it| it.differing);
+        let differing = self.post_capture.as_ref().and_then(|it| it.differing);
         if let Some(it) = differing {
             return Some((it.captured, it.currency));
         }
@@ -391,8 +391,8 @@ impl Purchase {
         particulars.and_then(|it| it.review_deadline)
     }
 
-    pub(in crate::engine::state) fn aftermath_mut(&mut self) -> &mut Aftermath {
-        self.aftermath.get_or_insert_default()
+    pub(in crate::engine::state) fn post_capture_mut(&mut self) -> &mut PostCapture {
+        self.post_capture.get_or_insert_default()
     }
 
     /// Whether it may take `step` now.
@@ -402,7 +402,7 @@ impl Purchase {
 
     /// The refund of this number, from 1.
     pub(in crate::engine) fn refund(&self, number: u32) -> Option<&Refund> {
-        let refunds = &self.aftermath.as_ref()?.refunds;
+        let refunds = &self.post_capture.as_ref()?.refunds;
         refunds.get(usize::try_from(number).ok()?.checked_sub(1)?)
     }
 }

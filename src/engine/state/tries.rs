@@ -187,7 +187,7 @@ impl Purchase {
 
     /// What the gateway had captured of it without goods, and refunded.
     pub(in crate::engine) fn returned_money(&self) -> Option<ReturnedMoney> {
-        self.aftermath.as_ref()?.returned
+        self.post_capture.as_ref()?.returned
     }
 
     /// Whether `request` brought a payment of it that was not made.

@@ -37,7 +37,7 @@ impl DisputeStatus {
 #[repr(u8)]
 pub enum AmountFrom {
     /// The gateway said it.
-    Told = 0,
+    Gateway = 0,
     /// It did not: all that was left of the purchase.
     Assumed = 1,
 }
@@ -56,7 +56,7 @@ pub struct Dispute {
     /// Where it is.
     pub status: DisputeStatus,
     /// When the word that counts happened.
-    pub told_at: UnixMs,
+    pub reported_at: UnixMs,
     /// Reward tokens that were asked back with it.
     pub asked_back: Tokens,
 }

@@ -11,7 +11,7 @@ use crate::engine::profile::{Judged, JudgedAs, Profile, RiskMarks};
 use crate::engine::refusal::Refusal;
 use crate::engine::score::Score;
 use crate::engine::settings::AmountLimits;
-use crate::engine::view::{AftermathView, BuyerView, More, OpenView, PurchaseView};
+use crate::engine::view::{BuyerView, More, OpenView, PostCaptureView, PurchaseView};
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
 use crate::http::shop::purchases::PurchaseLookup;
@@ -45,8 +45,8 @@ pub struct Inquiries {
 impl Inquiries {
     pub async fn purchase(&self, call: Call) -> Answer {
         let id = PurchaseId::parse_purchase(&call.param);
-        let found = id.and_then(|id| self.worker.journal.reads().purchase_with_aftermath(id));
-        let Some((view, aftermath, durable_at)) = found else {
+        let found = id.and_then(|id| self.worker.journal.reads().purchase_with_post_capture(id));
+        let Some((view, post_capture, durable_at)) = found else {
             return call.problem(Refusal::PurchaseNotFound);
         };
         if let Err(reason) = self.worker.durable(Some(durable_at)).await {
@@ -54,7 +54,7 @@ impl Inquiries {
         }
         // As the shop sees it, with further fields.
         let mut shown = self.purchases.json(&view);
-        let more = self.for_operator(&view, &aftermath).to_string();
+        let more = self.for_operator(&view, &post_capture).to_string();
         let brace = shown.pop();
         debug_assert_eq!(brace, Some(b'}'), "a purchase is an object");
         shown.push(b',');
@@ -62,7 +62,7 @@ impl Inquiries {
         Answer::json(StatusCode::OK, shown)
     }
 
-    fn for_operator(&self, view: &PurchaseView, aftermath: &AftermathView) -> Value {
+    fn for_operator(&self, view: &PurchaseView, post_capture: &PostCaptureView) -> Value {
         json!({
             "gateway_reference": self.reference(view),
             "request_id": view.request.map(|request| request.to_string()),
@@ -72,13 +72,13 @@ impl Inquiries {
                 "reasons": review.reasons,
                 "deadline": time(review.deadline),
             })),
-            "refunds": aftermath.refunds.iter().map(refund_json).collect::<Vec<_>>(),
-            "dispute": aftermath.disputes.iter().map(|it| it.told_at).max().map(
+            "refunds": post_capture.refunds.iter().map(refund_json).collect::<Vec<_>>(),
+            "dispute": post_capture.disputes.iter().map(|it| it.reported_at).max().map(
                 |at| json!({ "happened_at": at.to_string() }),
             ),
             "reward_tokens": {
-                "granted": aftermath.tokens.get(),
-                "asked_back": aftermath.tokens_asked_back.get(),
+                "granted": post_capture.tokens.get(),
+                "asked_back": post_capture.tokens_asked_back.get(),
             },
         })
     }

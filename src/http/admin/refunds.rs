@@ -55,11 +55,11 @@ impl Refunds {
     /// The refunds of a purchase.
     pub async fn list(&self, call: Call) -> Answer {
         let id = PurchaseId::parse_purchase(&call.param);
-        let found = id.and_then(|id| self.worker.journal.reads().purchase_with_aftermath(id));
-        let Some((_, aftermath, durable_at)) = found else {
+        let found = id.and_then(|id| self.worker.journal.reads().purchase_with_post_capture(id));
+        let Some((_, post_capture, durable_at)) = found else {
             return call.problem(Refusal::PurchaseNotFound);
         };
-        let refunds: Vec<_> = aftermath.refunds.iter().map(refund_json).collect();
+        let refunds: Vec<_> = post_capture.refunds.iter().map(refund_json).collect();
         let shown = json!({ "refunds": refunds });
         self.worker.read(&call, durable_at, &shown).await
     }
@@ -98,7 +98,7 @@ impl Refunds {
                 view
             }
         };
-        refund_told(&view)
+        refund_reply(&view)
     }
 }
 
@@ -198,7 +198,7 @@ impl AttemptKind for RefundAttempt<'_> {
     fn next(&self, outcome: RefundOutcome) -> AfterSubmit<Box<RefundView>> {
         match outcome {
             RefundOutcome::Started(view) => AfterSubmit::Drive(view),
-            RefundOutcome::Ended(view) => AfterSubmit::Tell(refund_told(&view)),
+            RefundOutcome::Ended(view) => AfterSubmit::Tell(refund_reply(&view)),
         }
     }
 
@@ -208,7 +208,7 @@ impl AttemptKind for RefundAttempt<'_> {
 }
 
 /// The response about a refund, the same at its end and in a replay.
-fn refund_told(view: &RefundView) -> Reply {
+fn refund_reply(view: &RefundView) -> Reply {
     let RefundView {
         purchase,
         number,

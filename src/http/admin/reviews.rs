@@ -126,12 +126,12 @@ impl Reviews {
             .after(&call, (id, PurchaseAct::Review), deciding)
             .await
         {
-            Ok(view) => self.decision_told(&view),
+            Ok(view) => self.decision_answer(&view),
             Err(answer) => answer,
         }
     }
 
-    fn decision_told(&self, view: &PurchaseView) -> Answer {
+    fn decision_answer(&self, view: &PurchaseView) -> Answer {
         let shown = self.purchases.json(view);
         match view.state {
             PurchaseState::UnderReview

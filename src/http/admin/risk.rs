@@ -111,7 +111,7 @@ impl RiskCalls {
         let risk = self.worker.journal.risk();
         let told = risk.pause_buyer(paused, Audit::Act(&acted));
         match self.told(call, told).await {
-            Ok(()) => self.buyer_risk_told(call, &user).await,
+            Ok(()) => self.buyer_risk_answer(call, &user).await,
             Err(answer) => answer,
         }
     }
@@ -120,7 +120,7 @@ impl RiskCalls {
         let Some(user) = UserId::parse(&call.param) else {
             return call.bad_path_id("user_id");
         };
-        self.buyer_risk_told(&call, &user).await
+        self.buyer_risk_answer(&call, &user).await
     }
 
     pub async fn rate(&self, call: Call, body: Incoming) -> Answer {
@@ -149,12 +149,12 @@ impl RiskCalls {
         let risk = self.worker.journal.risk();
         let told = risk.rate_buyer(rated, Audit::Act(&acted));
         match self.told(&call, told).await {
-            Ok(()) => self.buyer_risk_told(&call, &user).await,
+            Ok(()) => self.buyer_risk_answer(&call, &user).await,
             Err(answer) => answer,
         }
     }
 
-    async fn buyer_risk_told(&self, call: &Call, user: &UserId) -> Answer {
+    async fn buyer_risk_answer(&self, call: &Call, user: &UserId) -> Answer {
         let (pause, rating, _) = self.worker.journal.risk().buyer(user);
         let mut shown = rating_json(&rating.unwrap_or_default());
         shown["user_id"] = user.as_str().into();

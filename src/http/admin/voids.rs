@@ -52,7 +52,7 @@ impl Voids {
         };
         if found.state == PurchaseState::Voided {
             return match self.worker.write_down(acted(&found)).await {
-                Ok(()) => self.void_told(&call, &found),
+                Ok(()) => self.void_answer(&call, &found),
                 Err(reason) => call.problem(reason),
             };
         }
@@ -64,12 +64,12 @@ impl Voids {
             .purchases
             .after(&call, (purchase, PurchaseAct::Void), voiding);
         match waited.await {
-            Ok(view) => self.void_told(&call, &view),
+            Ok(view) => self.void_answer(&call, &view),
             Err(answer) => answer,
         }
     }
 
-    fn void_told(&self, call: &Call, view: &PurchaseView) -> Answer {
+    fn void_answer(&self, call: &Call, view: &PurchaseView) -> Answer {
         match view.state {
             PurchaseState::Voided => Answer::json(StatusCode::OK, self.purchases.json(view)),
             PurchaseState::Authorizing

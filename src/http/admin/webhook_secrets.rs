@@ -46,7 +46,9 @@ impl WebhookSecrets {
         let (shown, id) = (shown(&secret), secret.id.clone());
         let reserved = match self.secrets.reserve(secret) {
             Ok(reserved) => reserved,
-            Err(not_added) => return call.invalid(Refusal::InvalidRequest, &[told(not_added)]),
+            Err(not_added) => {
+                return call.invalid(Refusal::InvalidRequest, &[field_error(not_added)]);
+            }
         };
         let acted = call.acting().acted(Some(id.as_str()), None, Some(&shown));
         let Ok(durable_at) = self.worker.journal.trail().admin_acted(acted) else {
@@ -106,7 +108,7 @@ impl WebhookSecrets {
     }
 }
 
-fn told(not_added: NotAdded) -> FieldError {
+fn field_error(not_added: NotAdded) -> FieldError {
     let (field, message) = match not_added {
         NotAdded::NameTaken => (
             "id",

@@ -96,7 +96,7 @@ pub struct Webhooks {
 
 impl Webhooks {
     pub async fn receive(&self, call: Call, body: Incoming, endpoint: Endpoint) -> Answer {
-        let (refusal, answer) = match self.webhook_told(&call, body, endpoint).await {
+        let (refusal, answer) = match self.webhook_answer(&call, body, endpoint).await {
             Ok(answer) => {
                 self.worker
                     .counters
@@ -124,7 +124,7 @@ impl Webhooks {
         answer
     }
 
-    async fn webhook_told(
+    async fn webhook_answer(
         &self,
         call: &Call,
         body: Incoming,

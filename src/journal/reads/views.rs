@@ -6,7 +6,7 @@
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::stamp::LATEST;
 use crate::engine::view::{
-    AftermathView, BuyerView, HoldView, More, OpenView, Page, PaymentView, PaymentsPage,
+    BuyerView, HoldView, More, OpenView, Page, PaymentView, PaymentsPage, PostCaptureView,
     ProductView, PromotionView, PurchaseView, RefundView,
 };
 use crate::ids::{Lsn, ProductId, PromotionCode, PurchaseId, RequestId, ShardId, UserId};
@@ -127,14 +127,14 @@ impl JournalReads<'_> {
     }
 
     /// The purchase with what became of it, and from which LSN on they may be told.
-    pub fn purchase_with_aftermath(
+    pub fn purchase_with_post_capture(
         &self,
         id: PurchaseId,
-    ) -> Option<(PurchaseView, AftermathView, Lsn)> {
+    ) -> Option<(PurchaseView, PostCaptureView, Lsn)> {
         let shard = self.core.shard(id.shard());
         let view = shard.purchase_view(id, &self.core.catalogue.load(), LATEST)?;
-        let aftermath = shard.aftermath_view(id)?;
-        Some((view, aftermath, self.core.appended()))
+        let post_capture = shard.post_capture_view(id)?;
+        Some((view, post_capture, self.core.appended()))
     }
 
     /// Reward tokens that a buyer can spend and owes, none of one who is not known; and from which

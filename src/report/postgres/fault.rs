@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// An error of the database or the connection.
-    #[error("{doing}: {}", told(.error))]
+    #[error("{doing}: {}", error_text(.error))]
     Database {
         /// What was tried.
         doing: &'static str,
@@ -74,7 +74,7 @@ impl PostgresError {
                 refused |= cause
                     .code()
                     .is_some_and(|code| class_of(code) != Class::Retriable);
-                text = format!("{text}: {}", told(cause));
+                text = format!("{text}: {}", error_text(cause));
             }
             inner = cause.source();
         }
@@ -115,7 +115,7 @@ fn class_of(code: &SqlState) -> Class {
 /// The database's error without the row: always the code and the names of table, column and
 /// constraint; the message only if it contains no values. Detail, hint and context quote rows, so
 /// they are never used.
-fn told(error: &tokio_postgres::Error) -> String {
+fn error_text(error: &tokio_postgres::Error) -> String {
     let Some(told) = error.as_db_error() else {
         return with_causes(error);
     };

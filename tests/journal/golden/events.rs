@@ -11,12 +11,12 @@ use holdfast::engine::event::{
     DisputeOpened, Event, Flow, GivenBack, HeldQuote, HistoryAccepted, HoldAfter, HoldExpired,
     HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
     LogGeneration, ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
-    PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ProductSet, PromotionSet,
-    PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundFailure, RefundFound,
-    RefundReturned, RefundStarted, RefundSucceeded, Restock, RetryAdvice, ReturnedMoney,
-    ReviewDecided, ReviewOpened, ReviewVerdict, RiskRulesSet, RiskScoringSet, RuleHit, RuleName,
-    RuleOutcome, RulesSource, Shown, StockImported, Target, TokensSpent, VoidCause, VoidStarted,
-    VoidStuck, VoidStuckCause, WebhookFormat, WebhookKind, WebhookReceived, Whence,
+    PaymentDeclined, PaymentSource, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
+    PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundFailure,
+    RefundFound, RefundReturned, RefundStarted, RefundSucceeded, Restock, RetryAdvice,
+    ReturnedMoney, ReviewDecided, ReviewOpened, ReviewVerdict, RiskRulesSet, RiskScoringSet,
+    RuleHit, RuleName, RuleOutcome, RulesSource, Shown, StockImported, Target, TokensSpent,
+    VoidCause, VoidStarted, VoidStuck, VoidStuckCause, WebhookFormat, WebhookKind, WebhookReceived,
 };
 use holdfast::engine::features::{Feature, Features};
 use holdfast::engine::lifecycle::PaidState;
@@ -89,9 +89,9 @@ pub fn all() -> Vec<Event> {
             user: user(),
             product: product(),
             quantity: 2,
-            card: Some(whence().card),
-            ip: whence().ip,
-            device: whence().device,
+            card: Some(payment_source().card),
+            ip: payment_source().ip,
+            device: payment_source().device,
         }),
         Event::PaymentStarted(payment_started()),
         Event::PaymentAuthorized(PaymentAuthorized {
@@ -107,7 +107,7 @@ pub fn all() -> Vec<Event> {
             code: GatewayCode::parse("insufficient_funds"),
             advice: RetryAdvice::Later,
             hold: HoldAfter::Kept,
-            whence: whence(),
+            payment_source: payment_source(),
         }),
         Event::CaptureStarted(CaptureStarted {
             purchase: purchase(),
@@ -121,7 +121,7 @@ pub fn all() -> Vec<Event> {
             signing_key: ReceiptKeyId::parse("e1"),
             tokens: Tokens::new(14),
             debt_paid: Tokens::new(3),
-            whence: whence(),
+            payment_source: payment_source(),
             quantity: 1,
             quote: quote(),
             metadata: metadata(),
@@ -314,8 +314,8 @@ pub fn all() -> Vec<Event> {
     ]
 }
 
-fn whence() -> Whence {
-    Whence {
+fn payment_source() -> PaymentSource {
+    PaymentSource {
         card: CardToken::parse("tok_ok").expect("a token"),
         product: product(),
         ip: origin(2).ip,

@@ -397,7 +397,7 @@ impl World {
             .purchases
             .iter()
             .filter_map(|id| {
-                let (_, more, _) = self.journal().reads().purchase_with_aftermath(*id)?;
+                let (_, more, _) = self.journal().reads().purchase_with_post_capture(*id)?;
                 let number = u32::try_from(more.refunds.len()).ok()?;
                 self.journal().reads().is_open(*id).then_some((*id, number))
             })
@@ -425,7 +425,7 @@ impl World {
     /// A refund that succeeded comes back.
     fn return_refund(&mut self, purchase: u8) {
         let succeeded = |id: &PurchaseId| {
-            let (_, more, _) = self.journal().reads().purchase_with_aftermath(*id)?;
+            let (_, more, _) = self.journal().reads().purchase_with_post_capture(*id)?;
             let mut refunds = more.refunds.into_iter();
             let refund = refunds.find(|it| matches!(it.status, RefundStatus::Succeeded { .. }))?;
             Some((*id, refund.number))
@@ -718,7 +718,7 @@ impl World {
             ));
         }
         for id in &self.purchases {
-            let purchase = journal.reads().purchase_with_aftermath(*id);
+            let purchase = journal.reads().purchase_with_post_capture(*id);
             let purchase = purchase.map(|(view, more, _)| (view, more));
             seen.push(format!("{purchase:?}"));
         }

@@ -192,7 +192,7 @@ impl Windows<'_> {
             None => features,
             Some(card) => {
                 let same = |it: &Naming| it.card.as_ref() == Some(card);
-                let of_card = |it: &PaymentDeclined| it.whence.card.as_str() == card;
+                let of_card = |it: &PaymentDeclined| it.payment_source.card.as_str() == card;
                 features
                     .counted(
                         Feature::AttemptsCard24h,

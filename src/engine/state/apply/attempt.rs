@@ -142,7 +142,7 @@ fn begun(placed: &HoldPlaced, owners: Owners, state: PurchaseState, stamp: Stamp
             lsn: stamp.lsn,
             step: Step::HoldPlaced,
         }],
-        aftermath: None,
+        post_capture: None,
         particulars: None,
         extras: extras.kept(),
     }

@@ -123,8 +123,8 @@ impl Purchase {
             *deadline = deadline.moved_ms(offset_ms).min(latest);
         }
         if self.is_open()
-            && let Some(aftermath) = &mut self.aftermath
-            && let Some(deadline) = &mut aftermath.void_deadline
+            && let Some(post_capture) = &mut self.post_capture
+            && let Some(deadline) = &mut post_capture.void_deadline
         {
             *deadline = deadline.moved_ms(offset_ms);
         }

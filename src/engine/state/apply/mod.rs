@@ -23,7 +23,7 @@ use crate::engine::event::{
     ReviewEvent, ReviewVerdict, ShardChange,
 };
 use crate::engine::state::catalogue::Catalogue;
-use crate::engine::state::purchase::{Aftermath, DifferingCapture, Purchase, StateReason};
+use crate::engine::state::purchase::{DifferingCapture, PostCapture, Purchase, StateReason};
 use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::shard::Shard;
 use crate::engine::state::tries::PaymentEnd;
@@ -241,7 +241,7 @@ impl Shard {
                 self.apply_captured(id, place, captured, stamp)?;
             }
             PaymentEvent::CaptureDiffered(differed) => {
-                purchase.aftermath_mut().differing = Some(DifferingCapture {
+                purchase.post_capture_mut().differing = Some(DifferingCapture {
                     difference: differed.difference,
                     captured: differed.captured,
                     currency: differed.currency,
@@ -249,13 +249,13 @@ impl Shard {
             }
             PaymentEvent::VoidStarted(voided) => {
                 purchase.reason = Some(StateReason::Void(voided.cause));
-                purchase.aftermath_mut().void_deadline = Some(voided.deadline);
+                purchase.post_capture_mut().void_deadline = Some(voided.deadline);
             }
             PaymentEvent::PaymentVoided(voided) => {
-                let aftermath = purchase.aftermath.take();
-                let differing = aftermath.and_then(|it| it.differing);
-                purchase.aftermath = match voided.hold {
-                    HoldAfter::Ended => Aftermath::voided(differing, voided.returned),
+                let post_capture = purchase.post_capture.take();
+                let differing = post_capture.and_then(|it| it.differing);
+                purchase.post_capture = match voided.hold {
+                    HoldAfter::Ended => PostCapture::voided(differing, voided.returned),
                     // It was the payment's, and its try keeps it.
                     HoldAfter::Kept => None,
                 };
@@ -263,7 +263,7 @@ impl Shard {
                 self.settle_declined(id, place);
                 self.set_timer(id, place, voided.hold);
             }
-            PaymentEvent::VoidStuck(stuck) => purchase.aftermath_mut().stuck = Some(stuck.cause),
+            PaymentEvent::VoidStuck(stuck) => purchase.post_capture_mut().stuck = Some(stuck.cause),
         }
         Ok(())
     }
@@ -279,7 +279,7 @@ impl Shard {
             ReviewEvent::ReviewDecided(decided) => {
                 if let ReviewVerdict::Rejected(void_by) = decided.verdict {
                     purchase.reason = Some(StateReason::Void(decided.void_cause()));
-                    purchase.aftermath_mut().void_deadline = Some(void_by);
+                    purchase.post_capture_mut().void_deadline = Some(void_by);
                 }
             }
         }

@@ -31,9 +31,9 @@ impl Shard {
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
         if captured.signing_key.is_some() || captured.tokens > Tokens::NONE {
-            let aftermath = purchase.aftermath_mut();
-            aftermath.signing_key.clone_from(&captured.signing_key);
-            aftermath.tokens = captured.tokens;
+            let post_capture = purchase.post_capture_mut();
+            post_capture.signing_key.clone_from(&captured.signing_key);
+            post_capture.tokens = captured.tokens;
         }
         if captured.tokens > Tokens::NONE {
             let more = self.buyer_more(buyer);
@@ -51,11 +51,11 @@ impl Shard {
     ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
-        let aftermath = purchase.aftermath_mut();
-        if aftermath.refunds.len() + 1 != started.number as usize {
+        let post_capture = purchase.post_capture_mut();
+        if post_capture.refunds.len() + 1 != started.number as usize {
             return Err("its refund is not the purchase's next");
         }
-        aftermath.refunds.push(Refund {
+        post_capture.refunds.push(Refund {
             amount: started.amount,
             previously_refunded: started.previously_refunded,
             note: started.note.clone(),
@@ -114,7 +114,7 @@ impl Shard {
     ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
         if let Some(number) = returned.number {
-            let refunds = &mut purchase.aftermath_mut().refunds;
+            let refunds = &mut purchase.post_capture_mut().refunds;
             let refund = (number as usize).checked_sub(1);
             let refund = refund.and_then(|it| refunds.get_mut(it));
             let refund = refund.ok_or("its refund was never started")?;
@@ -133,8 +133,8 @@ impl Shard {
         let buyer = purchase.buyer;
         let tokens = returned.given_back.tokens;
         if tokens > Tokens::NONE {
-            let aftermath = purchase.aftermath_mut();
-            aftermath.tokens_asked_back = aftermath.tokens_asked_back.minus(tokens);
+            let post_capture = purchase.post_capture_mut();
+            post_capture.tokens_asked_back = post_capture.tokens_asked_back.minus(tokens);
         }
         self.give_back_tokens(buyer, returned.given_back);
         Ok(())
@@ -158,9 +158,9 @@ impl Shard {
         purchase.refunded = refunded;
         let buyer = purchase.buyer;
         if clawback.requested > Tokens::NONE {
-            let aftermath = purchase.aftermath_mut();
-            let asked_back = aftermath.tokens_asked_back.plus(clawback.requested);
-            aftermath.tokens_asked_back = asked_back;
+            let post_capture = purchase.post_capture_mut();
+            let asked_back = post_capture.tokens_asked_back.plus(clawback.requested);
+            post_capture.tokens_asked_back = asked_back;
         }
         self.claw_back(buyer, clawback);
         Ok(())
@@ -173,9 +173,9 @@ impl Shard {
     ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
         let before = purchase.set_dispute(closed.number, &closed.dispute)?;
-        let aftermath = purchase.aftermath_mut();
-        let others = aftermath.tokens_asked_back.minus(before);
-        aftermath.tokens_asked_back = others.plus(closed.dispute.asked_back);
+        let post_capture = purchase.post_capture_mut();
+        let others = post_capture.tokens_asked_back.minus(before);
+        post_capture.tokens_asked_back = others.plus(closed.dispute.asked_back);
         let buyer = purchase.buyer;
         self.claw_back(buyer, closed.clawback);
         self.give_back_tokens(buyer, closed.given_back);
@@ -251,7 +251,7 @@ impl Purchase {
         number: u32,
         dispute: &Dispute,
     ) -> Result<Tokens, &'static str> {
-        let disputes = &mut self.aftermath_mut().disputes;
+        let disputes = &mut self.post_capture_mut().disputes;
         let place = (number as usize).checked_sub(1);
         match place.ok_or("disputes are numbered from 1")? {
             place if place < disputes.len() => {
@@ -277,7 +277,7 @@ fn end_refund(
     if pending != Some(number) {
         return Err("its refund is not in progress");
     }
-    let last = purchase.aftermath_mut().refunds.last_mut();
+    let last = purchase.post_capture_mut().refunds.last_mut();
     let refund = last.ok_or("its refund was never started")?;
     refund.state = state;
     Ok(refund.key)

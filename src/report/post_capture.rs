@@ -116,7 +116,7 @@ fn dispute(number: u32, dispute: &Dispute, currency: Currency) -> Value {
         "amount": dispute.amount.get(),
         "currency": currency.as_str(),
         "opened_at": dispute.opened_at.to_string(),
-        "happened_at": dispute.told_at.to_string(),
+        "happened_at": dispute.reported_at.to_string(),
     })
 }
 

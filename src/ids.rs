@@ -31,12 +31,12 @@ pub fn is_id(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-'))
 }
 
-/// Whether `text` is written as an id is, and holds no card number.
+/// Whether `text` has the form of an id, and holds no card number.
 fn is_word(text: &str) -> bool {
     is_id(text) && !holds_card_number(text)
 }
 
-/// Text newtypes, each with the check that its text passes.
+/// Text newtypes, each with the check of its text.
 macro_rules! texts {
     ($check:path => $($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -47,12 +47,11 @@ macro_rules! texts {
         pub struct $name(CompactString);
 
         impl $name {
-            /// The one written `text`; `None` where that is none.
+            /// The id written as `text`; `None` if it is malformed.
             pub fn parse(text: &str) -> Option<Self> {
                 $check(text).then(|| Self(CompactString::new(text)))
             }
 
-            /// It as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -79,25 +78,25 @@ texts! { is_id =>
     ProductId;
     /// A buyer's device, as the shop names it.
     DeviceId;
-    /// What the gateway calls an authorization.
+    /// The gateway's id of an authorization.
     AuthorizationId;
-    /// What the gateway calls a capture.
+    /// The gateway's id of a capture.
     CaptureId;
-    /// What a gateway calls a dispute.
+    /// The gateway's id of a dispute.
     DisputeId;
-    /// What a gateway calls something that it reports by webhook.
+    /// The gateway's id of an event that it reports by webhook.
     WebhookEventId;
 }
 
-// What a person makes up, or a gateway says: no card number is among them.
+// Texts that people choose, or that a gateway returns: they are searched for card numbers.
 texts! { is_word =>
     /// The name of the API key that a request came with (never the key itself).
     KeyOwner;
     /// The name of a receipt's sealing key.
     ReceiptKeyId;
-    /// The gateway's word for why it said no.
+    /// The gateway's reason code.
     GatewayCode;
-    /// The name of a secret that webhooks are signed with.
+    /// The name of a secret that verifies webhooks.
     WebhookSecretId;
     /// A group of buyers, as the operator names it.
     Segment;
@@ -109,7 +108,7 @@ texts! { is_word =>
 pub struct PromotionCode(CompactString);
 
 impl PromotionCode {
-    /// The code written `text`; `None` where that is no id or holds a card number.
+    /// The code written as `text`; `None` if it is malformed or holds a card number.
     pub fn parse(text: &str) -> Option<Self> {
         is_word(text).then(|| Self(CompactString::new(text)))
     }
@@ -155,19 +154,18 @@ impl fmt::Debug for PromotionCode {
     }
 }
 
-/// The gateway's stand-in for a card. Never a card number: see [`CardToken::parse`].
+/// The gateway's stand-in for a card, never a card number: see [`CardToken::parse`].
 #[derive(
     Clone, PartialEq, Eq, PartialOrd, Ord, Hash, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
 )]
 pub struct CardToken(CompactString);
 
 impl CardToken {
-    /// The token written `text`; `None` where that is no id or [`holds_card_number`].
+    /// The token written as `text`; `None` if it is malformed or [`holds_card_number`].
     pub fn parse(text: &str) -> Option<Self> {
         is_word(text).then(|| Self(CompactString::new(text)))
     }
 
-    /// The token as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -234,7 +232,7 @@ impl ShardId {
     }
 }
 
-/// What makes a purchase's id one that nobody guesses: drawn at random when its hold is placed.
+/// The random part of a purchase's id, so that nobody can guess it: drawn when the hold is placed.
 #[derive(
     Copy,
     Clone,
@@ -251,18 +249,18 @@ impl ShardId {
 pub struct PurchaseTag(pub u64);
 
 impl PurchaseTag {
-    /// Whether it is `other`, compared in a time that says nothing about either.
+    /// Whether it equals `other`, compared in constant time.
     pub fn is(self, other: Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }
 
-/// A purchase, from its hold on: one number, written `h_…` as a hold, `p_…` as a purchase and
-/// `r_…` as its receipt.
+/// A purchase, from its hold on: one number, written `h_…` as a hold, `p_…` as a purchase and `r_…`
+/// as its receipt.
 ///
 /// The text has the place (the shard's count, then the shard in the lowest byte) in 16 hexadecimal
-/// digits and the tag in 16 more. The place finds the purchase; only with its tag is it that
-/// purchase. So nobody who has one id can guess another.
+/// digits and the tag in 16 more. The place finds the purchase; the tag must match, too. So nobody
+/// can guess one id from another.
 #[derive(
     Copy,
     Clone,
@@ -314,7 +312,7 @@ impl PurchaseId {
         self.tag
     }
 
-    /// The 32 hexadecimal digits that all its names have in common.
+    /// The 32 hexadecimal digits that all three forms share.
     pub fn digits(self) -> [u8; PURCHASE_DIGITS] {
         let mut digits = [0; PURCHASE_DIGITS];
         let (place, tag) = digits.split_at_mut(PURCHASE_DIGITS / 2);
@@ -382,8 +380,8 @@ fn parse_prefixed(prefix: &str, text: &str) -> Option<PurchaseId> {
     })
 }
 
-/// A place in the log: the byte position at which a record begins, or the end that must be
-/// durable before what it says may be told.
+/// A position in the log: the byte at which a record begins, or the end that must be durable before
+/// a response may reveal the record.
 #[derive(
     Copy,
     Clone,
@@ -406,7 +404,7 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// Sixteen bytes of SHA-256 that stand for an idempotency key in its scope, or for a request.
+/// The first half of a SHA-256 digest, of an idempotency key in its scope or of a request.
 #[derive(
     Copy,
     Clone,

@@ -24,7 +24,7 @@ use std::fmt;
 )]
 pub struct Currency(#[rkyv(with = Capitals)] [u8; 3]);
 
-/// Reads three letters back only where they are capitals, which is what [`Currency::as_str`]
+/// Accepts three letters from an archive only if they are capitals, which [`Currency::as_str`]
 /// relies on: archived bytes come from a disk.
 struct Capitals;
 
@@ -58,7 +58,7 @@ impl<D: Fallible<Error: Source> + ?Sized> DeserializeWith<[u8; 3], [u8; 3], D> f
 }
 
 impl Currency {
-    /// The currency with this three-letter code in capitals; `None` where ISO 4217 has none.
+    /// The currency with this three-letter code in capitals; `None` if ISO 4217 does not list it.
     pub fn parse(code: &str) -> Option<Self> {
         let bytes: [u8; 3] = code.as_bytes().try_into().ok()?;
         bytes.iter().all(u8::is_ascii_uppercase).then_some(())?;
@@ -154,10 +154,9 @@ impl Price {
 pub struct Amount(i64);
 
 impl Amount {
-    /// Nothing.
     pub const ZERO: Self = Self(0);
 
-    /// An amount of `minor_units`; `None` where negative.
+    /// An amount of `minor_units`; `None` if negative.
     pub const fn new(minor_units: i64) -> Option<Self> {
         if minor_units >= 0 {
             Some(Self(minor_units))
@@ -171,7 +170,7 @@ impl Amount {
         self.0
     }
 
-    /// This amount less `other`; zero where `other` is larger.
+    /// This amount less `other`, at least zero.
     #[must_use]
     pub const fn saturating_minus(self, other: Self) -> Self {
         if other.0 >= self.0 {
@@ -207,26 +206,23 @@ impl Amount {
 pub struct Tokens(u64);
 
 impl Tokens {
-    /// None.
     pub const NONE: Self = Self(0);
 
-    /// So many.
     pub const fn new(count: u64) -> Self {
         Self(count)
     }
 
-    /// How many.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// These and `more`, at most 2^64 - 1.
+    /// The sum, at most 2^64 - 1.
     #[must_use]
     pub const fn plus(self, more: Self) -> Self {
         Self(self.0.saturating_add(more.0))
     }
 
-    /// These without `fewer`, at least none.
+    /// The difference, at least zero.
     #[must_use]
     pub const fn minus(self, fewer: Self) -> Self {
         Self(self.0.saturating_sub(fewer.0))

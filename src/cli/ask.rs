@@ -15,27 +15,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// For connecting, and for each read and write.
+/// Timeout of connecting, and of each read and write.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest answer.
+/// Maximum size of an answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
-/// For one whole answer.
+/// Timeout of a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A running core.
 pub(super) struct CoreClient {
     host: String,
     port: u16,
-    /// How it is reached over TLS, and by which name it has to be known; `None`: in plain.
+    /// TLS and the name that the certificate must have; `None`: plain HTTP.
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     key: SecretString,
 }
 
 impl CoreClient {
-    /// The core at `url`, asked with `key`. Over https, its certificate is verified with those in
-    /// `ca_file`, or with the public ones.
+    /// The core at `url`, called with `key`. Over https, its certificate is verified with the
+    /// authorities in `ca_file`, otherwise with the public ones.
     pub(super) fn new(url: &str, key: &str, ca_file: Option<&Path>) -> Result<Self, String> {
         let form = || {
             "the URL must have the form https://HOST[:PORT], or http://127.0.0.1:8080 on this machine"
@@ -77,7 +77,7 @@ impl CoreClient {
         })
     }
 
-    /// The JSON of a good answer; of any other, what it says.
+    /// The JSON of a successful answer; otherwise what the answer says.
     pub(super) fn ask(&self, method: &str, path: &str) -> Result<Value, String> {
         let core = format!("the core at {}:{}", self.host, self.port);
         let failed = |what: &str, why: std::io::Error| format!("{core} {what}: {}", reason(&why));
@@ -152,7 +152,7 @@ fn answered(mut stream: impl Read + Write, request: &str) -> std::io::Result<Vec
     Ok(answer)
 }
 
-/// A connection that is used until an instant, and waited for each time at most [`PATIENCE`].
+/// A connection that is used until a deadline; each read and write waits at most [`PATIENCE`].
 struct Timed {
     stream: TcpStream,
     until: Instant,
@@ -186,7 +186,7 @@ impl Write for Timed {
     }
 }
 
-/// A timeout of a socket reads like a temporary lack of something.
+/// A socket's timeout looks like a temporary error.
 fn in_time(error: std::io::Error) -> std::io::Error {
     if error.kind() == std::io::ErrorKind::WouldBlock {
         return late();
@@ -198,7 +198,7 @@ fn late() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time")
 }
 
-/// Why a core was not asked, and what to do where its certificate is not trusted.
+/// Why the core could not be called, and what to do if its certificate is not trusted.
 fn reason(error: &std::io::Error) -> String {
     let tls = error.get_ref().and_then(|it| it.downcast_ref());
     match tls {

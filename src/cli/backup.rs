@@ -261,7 +261,7 @@ fn tools(config: Option<&Path>, data_dir: Option<&Path>) -> Result<BackupTools, 
     BackupTools::load(&sources)
 }
 
-/// What is wrong with a flag is bad usage; the rest is the configuration.
+/// A wrong flag is bad usage; everything else is the configuration.
 fn refused(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::Invalid { key, what } if key.starts_with("--") => {
@@ -303,7 +303,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What stays is the temporary directory's.
+        // What cannot be removed stays in the temporary directory.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

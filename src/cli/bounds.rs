@@ -1,25 +1,26 @@
-//! Owns saying what the bounds of `[engine]` may cost in memory, and which of them is nearly reached.
+//! Owns reporting how much memory the bounds of `[engine]` allow, and which of them is nearly
+//! reached.
 //!
-//! Invariant: a bound is named once each time it is neared, and again only after it was left by a
-//! margin. Deliberately absent: the figures (`engine::footprint`, the journal).
+//! Invariant: a bound is reported once when it is nearly reached, and again only after it was left
+//! by a margin. Deliberately absent: the figures (`engine::footprint`, the journal).
 
 use crate::engine::footprint::Footprint;
 use crate::ids::ShardId;
 use crate::journal::{Bound, BoundUsed, Journal};
 
-/// From this share on a bound is near, in percent.
+/// From this share on a bound is nearly reached, in percent.
 const NEAR_PERCENT: u128 = 80;
-/// Below this share it is not near any more, in percent.
+/// Below this share it is left, in percent.
 const LEFT_PERCENT: u128 = 75;
 
-/// Which bounds are near.
+/// The bounds that are nearly reached.
 #[derive(Debug, Default)]
 pub(super) struct BoundWatch {
     near: [bool; Bound::ALL.len()],
 }
 
 impl BoundWatch {
-    /// Names what has become near since the last look.
+    /// Reports bounds that are nearly reached since the last check.
     pub(super) fn look(&mut self, journal: &Journal) {
         for (near, used) in self.near.iter_mut().zip(journal.figures().bounds_used()) {
             let percent = (used.used as u128 * 100) / (used.maximum.max(1) as u128);
@@ -46,7 +47,7 @@ fn say_near(it: BoundUsed) {
     );
 }
 
-/// Says what the bounds may cost, at the start.
+/// Reports at the start how much memory the bounds allow.
 pub(super) fn say_memory(journal: &Journal, ring_bytes: usize) {
     let settings = journal.settings();
     let footprint = Footprint::of(&settings.bounds, settings.rate.count);
@@ -74,7 +75,7 @@ pub(super) fn say_memory(journal: &Journal, ring_bytes: usize) {
     }
 }
 
-/// Memory of the machine, or of the control group where that has less; `None`: nobody says.
+/// Memory of the machine, or of the control group if that has less; `None`: unknown.
 fn machine_bytes() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let machine = read("/proc/meminfo").and_then(|text| {

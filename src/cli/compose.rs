@@ -64,12 +64,12 @@ pub(super) fn journal(config: &Config, behind: ClockBehind) -> Result<JournalOpt
     })
 }
 
-/// For whom the log is kept, from where on.
+/// The readers for which the log is kept, and from which LSN.
 fn retentions(config: &Config) -> Result<Vec<Retention>, CursorError> {
     let sinks = config.report.sinks();
     let mut retentions = feed::retentions(&config.storage.data_dir, &sinks)?;
     if config.backup.is_some() {
-        // Everything that there is, until the store has said what it has.
+        // The whole log, until the store has reported its position.
         retentions.push(Retention {
             name: RETENTION.to_owned(),
             from: Lsn(0),
@@ -78,7 +78,7 @@ fn retentions(config: &Config) -> Result<Vec<Retention>, CursorError> {
     Ok(retentions)
 }
 
-/// Starts shipping to the store, where one is set up.
+/// Starts the backup, if one is configured.
 pub(super) fn backup(
     config: &Config,
     journal: &Arc<Journal>,
@@ -89,7 +89,7 @@ pub(super) fn backup(
     Backup::start(journal, &config.storage.data_dir, settings).map(Some)
 }
 
-/// Starts every sink that is set up.
+/// Starts every configured sink.
 pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Failure> {
     let (storage, report) = (&config.storage, &config.report);
     let settings = FeedSettings {
@@ -153,7 +153,7 @@ fn engine(config: &Config) -> EngineSettings {
     }
 }
 
-/// How many attempts a buyer has.
+/// The rate limit of a buyer.
 pub(super) fn rate(sale: &SaleConfig) -> RateLimit {
     RateLimit {
         count: sale.rate_count,
@@ -161,7 +161,7 @@ pub(super) fn rate(sale: &SaleConfig) -> RateLimit {
     }
 }
 
-/// Which amounts the gateway takes in the drop's currencies.
+/// The amounts that the gateway takes in the drop's currencies.
 fn payable(config: &Config) -> AmountRules {
     let gateway = &config.payments.gateway;
     let currencies = config.sale.currencies.iter();
@@ -169,7 +169,7 @@ fn payable(config: &Config) -> AmountRules {
     AmountRules::new(rules.collect())
 }
 
-/// How payments are driven.
+/// The settings for driving payments.
 pub(super) fn payments(config: &Config) -> PaymentSettings {
     let (config, review) = (&config.payments, &config.review);
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -195,7 +195,7 @@ pub(super) fn payments(config: &Config) -> PaymentSettings {
     }
 }
 
-/// The secrets that webhooks are signed with, as of now.
+/// The secrets that verify webhooks, as of now.
 pub(super) fn webhook_secrets(config: &WebhooksConfig, now: UnixMs) -> Vec<Secret> {
     let secrets = config.secrets.iter().map(|secret| Secret {
         id: secret.id.clone(),
@@ -206,7 +206,7 @@ pub(super) fn webhook_secrets(config: &WebhooksConfig, now: UnixMs) -> Vec<Secre
     secrets.collect()
 }
 
-/// How the gateway's charges are compared with ours.
+/// The settings of reconciliation.
 pub(super) fn reconcile(config: &Config) -> JobSettings {
     JobSettings {
         every: config.reconcile.every,
@@ -219,7 +219,7 @@ pub(super) fn reconcile(config: &Config) -> JobSettings {
     }
 }
 
-/// What computes segments of buyers, where there is a database that it can be done in.
+/// Computes segments of buyers, if a database for it is configured.
 #[cfg(feature = "postgres")]
 pub(super) fn segments(config: &Config, journal: &Arc<Journal>) -> Option<Arc<SegmentJob>> {
     let postgres = config.report.postgres.clone()?;
@@ -227,7 +227,7 @@ pub(super) fn segments(config: &Config, journal: &Arc<Journal>) -> Option<Arc<Se
     Some(SegmentJob::new(Arc::clone(journal), postgres, settings))
 }
 
-/// None: the configuration refuses a database in a build without it.
+/// None: the configuration refuses a database in a build without the feature.
 #[cfg(not(feature = "postgres"))]
 pub(super) fn segments(_: &Config, _: &Arc<Journal>) -> Option<Arc<SegmentJob>> {
     None
@@ -263,13 +263,13 @@ fn signing_key(key: &SigningKey) -> Result<Ed25519Key, KeysUnusable> {
     })
 }
 
-/// Why the keys of receipts cannot be used. It holds nothing of them.
+/// Why the keys of receipts cannot be used. It never contains a key.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KeysUnusable {
     /// As a whole.
     #[error(transparent)]
     Sealer(#[from] SealerError),
-    /// A signing key does not read.
+    /// A signing key is malformed.
     #[error("in receipts.ed25519_keys, the `{field}` of {id} {why}")]
     Unread {
         id: ReceiptKeyId,

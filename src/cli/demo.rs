@@ -1,6 +1,6 @@
-//! Owns the demo's drop: what `serve --demo` puts on sale.
+//! Owns the demo's drop, which `serve --demo` puts on sale.
 //!
-//! Invariant: what is there already stays as it is.
+//! Invariant: existing products and promotions stay as they are.
 
 use super::serve::Failure;
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
@@ -8,7 +8,7 @@ use crate::ids::{KeyOwner, ProductId, PromotionCode, RequestId};
 use crate::journal::{Journal, Set, StorageFault, WriteError};
 use crate::money::{Currency, Price};
 
-/// Puts the demo's drop and promotion on sale where they are not there yet.
+/// Puts the demo's drop and promotion on sale if they do not exist.
 pub(super) fn put_on_sale(journal: &Journal) -> Result<(), Failure> {
     const PARSES: &str = "the demo's names keep to the alphabet of ids";
     let by = AdminAct {

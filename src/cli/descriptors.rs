@@ -1,8 +1,8 @@
-//! Owns how the file descriptors of the process are shared out: as many as the system allows, a
-//! reserve for what must never lack one, and the rest for connections.
+//! Owns dividing the process's file descriptors: as many as the system allows, a reserve for what
+//! must never lack one, and the rest for connections.
 //!
-//! Invariants: connections never take what the log, snapshots, sinks and the gateway need; what
-//! connections get is logged where it is less than was configured. Only `serve` calls this.
+//! Invariants: connections never take what the log, snapshots, sinks and the gateway need; it is
+//! logged if connections get fewer than configured. Only `serve` calls this.
 
 use super::faces::ADMIN_CONNECTIONS_MAX;
 use super::serve::Failure;
@@ -17,10 +17,10 @@ const OF_THE_CORE: u64 = 64;
 const OF_A_WORKER: u64 = 8;
 /// A reader of the log, a cursor and connections, to several brokers for Kafka.
 const OF_A_SINK: u64 = 24;
-/// With fewer connections a core is of no use.
+/// With fewer connections a core is useless.
 const CONNECTIONS_MIN: u64 = 16;
 
-/// Raises the limit as far as it goes, and says how many connections that leaves.
+/// Raises the limit as far as possible, and returns how many connections that leaves.
 pub(super) fn share_out(config: &Config) -> Result<usize, Failure> {
     let limit = raised();
     let reserve = reserve(config);
@@ -54,12 +54,12 @@ fn raised() -> u64 {
         current: before.maximum,
         maximum: before.maximum,
     };
-    // Where that is refused, the soft limit stays, and fewer connections are taken.
+    // If that fails, the soft limit stays, and fewer connections are accepted.
     let _ = setrlimit(Resource::Nofile, raised);
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Descriptors that connections may not have.
+/// Descriptors reserved from connections.
 fn reserve(config: &Config) -> u64 {
     let workers = config.server.workers as u64;
     let sinks = config.report.sinks().len() as u64;

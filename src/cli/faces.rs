@@ -1,8 +1,8 @@
-//! Owns which addresses are listened on, and what answers on each.
+//! Owns the addresses that are listened on, and what answers on each.
 //!
-//! Invariants: administration has a thread, connections and bounds of its own where
-//! `server.admin_listen` is set; addresses are taken before recovery; until it is done, only probes are answered on them.
-//! Only `serve` calls this.
+//! Invariants: administration has a thread, connections and bounds of its own if
+//! `server.admin_listen` is set; addresses are bound before recovery; until it is done, only probes
+//! are answered on them. Only `serve` calls this.
 
 use crate::config::{Config, ServerConfig};
 use crate::http::core::Core;
@@ -15,17 +15,17 @@ use crate::http::server::{Face, ServeError};
 use crate::journal::Journal;
 use std::sync::Arc;
 
-/// Connections of `server.admin_listen`.
+/// Maximum number of connections of `server.admin_listen`.
 pub(super) const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// The addresses, taken.
+/// The bound addresses.
 pub(super) struct Listeners {
     main: Listener,
     admin: Option<Listener>,
 }
 
 impl Listeners {
-    /// Takes the addresses for as many threads as there are to be.
+    /// Binds the addresses for all threads.
     pub(super) fn bind(server: &ServerConfig) -> Result<Self, ServeError> {
         let bind = |key, address, count| Listener::bind(key, address, count, server.backlog);
         let main = bind("server.listen", server.listen, server.workers)?;
@@ -35,7 +35,7 @@ impl Listeners {
         Ok(Self { main, admin })
     }
 
-    /// Answers probes on each address, until what answers everything is there.
+    /// Answers probes on each address until recovery is done.
     pub(super) fn probed(
         &self,
         config: &ServerConfig,
@@ -44,7 +44,7 @@ impl Listeners {
         Recovering::start(&self.main, self.admin.as_ref(), tls, config)
     }
 
-    /// What answers on each address: a handler a thread.
+    /// The handlers of each address, one for each thread.
     pub(super) fn faces(
         self,
         config: &Config,

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// Checks `dir`; the figures are the last line of stdout.
 pub(super) fn check(dir: &Path) -> ExitCode {
     match checked(dir) {
-        // 1 would say that the directory is damaged.
+        // Not 1, which means that the directory is damaged.
         Ok(figures) => print_or(2, format_args!("{figures}\n"), ExitCode::SUCCESS),
         Err(why) if why.is_damage() => damaged(dir, &why.to_string()),
         Err(why) => fail(2, format_args!("{}: {why}", dir.display())),
@@ -28,7 +28,7 @@ pub(super) fn check(dir: &Path) -> ExitCode {
 }
 
 fn checked(dir: &Path) -> Result<Value, NotClean> {
-    // What else is wrong with it is said below, by whoever reads it.
+    // Other problems are reported below, where they are found.
     if let Err(error @ JournalError::NoLog { .. }) =
         journal::refuse_emptied(dir, &[sandbox::path_in(dir)])
     {
@@ -52,7 +52,7 @@ fn damaged(dir: &Path, why: &str) -> ExitCode {
     print_or(1, format_args!("{figures}\n"), status)
 }
 
-/// Why a directory is not clean.
+/// Why a directory is not valid.
 #[derive(Debug, thiserror::Error)]
 enum NotClean {
     /// Its log is gone.
@@ -99,8 +99,8 @@ impl NotClean {
     }
 }
 
-/// I8: what the sandbox gateway of this directory charged is what was captured, payments under
-/// way aside; the figures, or what does not agree. `Null` where no sandbox was used.
+/// I8: what the sandbox gateway of this directory charged is what was captured, except for payments
+/// in progress; the figures, or the difference. `Null` if no sandbox was used.
 fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, NotClean> {
     if !sandbox::path_in(dir).exists() {
         return Ok(Value::Null);
@@ -127,7 +127,7 @@ fn gateway_agrees(dir: &Path, report: &CheckReport) -> Result<Value, NotClean> {
             }
         }
     }
-    // What costs nothing is captured without a charge, and of what went back nothing is left.
+    // A free order is captured without a charge, and a full refund leaves nothing.
     let unmatched = |(purchase, kept): &(&PurchaseId, &NetCapture)| {
         kept.amount != Amount::ZERO && !open.contains(*purchase)
     };

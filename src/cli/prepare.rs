@@ -1,9 +1,9 @@
 //! Owns reading everything that the operator writes: configuration, secrets, certificate, keys,
 //! rules and model, into what `serve` runs with.
 //!
-//! Invariants: 1. `serve`, `config check` and a reload read by this alone, so that what one of them
-//! takes, the others take; 2. nothing is bound and nothing is written, and the data directory need
-//! not be there. Deliberately absent: what a log in the data directory may add to it.
+//! Invariants: 1. `serve`, `config check` and a reload read through this alone, so they accept the
+//! same; 2. nothing is bound and nothing is written, and the data directory need not exist.
+//! Deliberately absent: what a log in the data directory may add to it.
 
 use super::compose;
 use super::rules::{self, RulesFault, RulesFile};
@@ -17,21 +17,21 @@ use crate::receipts::{Sealer, SignWhen};
 use crate::telemetry::logging::Filter;
 use std::process::ExitCode;
 
-/// What was read, all of it in the form that it is used in.
+/// The settings, each in the form that it is used in.
 pub(super) struct Prepared {
     pub(super) config: Config,
     pub(super) filter: Filter,
     pub(super) certified: Option<Certified>,
     pub(super) sealer: Sealer,
-    /// The gateway, where it is Stripe.
+    /// The gateway, if it is Stripe.
     pub(super) stripe: Option<Stripe>,
     pub(super) model: Option<ScoringModel>,
-    /// A start goes on without the file's rules where the log has some.
+    /// `Err`: a start continues without the file's rules if the log has rules.
     pub(super) rules: Result<Option<RulesFile>, RulesFault>,
 }
 
 impl Prepared {
-    /// Reads what `sources` name.
+    /// Reads what `sources` names.
     pub(super) fn read(sources: &Sources) -> Result<Self, Failure> {
         let config = Config::load(sources)?;
         if let Some(backup) = &config.backup {
@@ -55,7 +55,7 @@ impl Prepared {
         })
     }
 
-    /// The same, where the rules must be right, too.
+    /// The same; the rules must be valid, too.
     pub(super) fn read_strictly(sources: &Sources) -> Result<Self, Failure> {
         let mut prepared = Self::read(sources)?;
         prepared.rules = Ok(prepared.rules?);
@@ -63,7 +63,7 @@ impl Prepared {
     }
 }
 
-/// Where the settings of `serve` come from.
+/// The sources of the settings of `serve`.
 pub(super) fn sources(arguments: &Serve) -> Result<Sources, Failure> {
     let mut sources = Sources {
         environment: Environment::of_process(),
@@ -94,7 +94,7 @@ pub(super) fn check(arguments: &ConfigCheck) -> ExitCode {
     }
 }
 
-/// What was read, in a few words and without a secret.
+/// A summary in a few words, without a secret.
 fn summary(prepared: &Prepared) -> String {
     let config = &prepared.config;
     let of_role = |role| config.keys.iter().filter(|key| key.role == role).count();

@@ -6,18 +6,18 @@ use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 use rustix::thread::disable_transparent_huge_pages;
 
-/// For every command: they read secrets and the data of buyers, and what they create is nobody
-/// else's.
+/// For every command, because they read secrets and buyers' data, and create files that must stay
+/// private.
 pub(super) fn keep_private() {
     umask(Mode::RWXG | Mode::RWXO);
-    // No core dump, and no other process of the user reads the memory: secrets are in it. A
-    // kernel that refuses leaves both as they are.
+    // No core dump, and no other process of the user reads the memory, because it contains secrets.
+    // If the kernel refuses, both stay as they are.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Keeps the heap off transparent huge pages, whatever the machine is set to; see
-/// `docs/decisions/`. What is mapped from here on obeys it, so it comes before the heap grows.
+/// Keeps the heap off transparent huge pages, whatever the machine's setting; see
+/// `docs/decisions/`. It applies to later mappings only, so it must come before the heap grows.
 pub(super) fn keep_off_huge_pages() {
-    // A kernel without them refuses, and then there is nothing to keep off.
+    // A kernel without huge pages refuses; nothing is lost then.
     let _ = disable_transparent_huge_pages(true);
 }

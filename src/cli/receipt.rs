@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The most bytes that are read of a file; a receipt or a key is much smaller.
+/// Maximum size of a file; a receipt or a key is much smaller.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Verifies the receipt in a file; the verdict is a line of JSON on stdout.
@@ -62,15 +62,15 @@ fn verdict(keys: &VerifyKeys, receipt: &[u8]) -> Result<ReceiptVerdict, String> 
     Ok(verifier.verify(&named))
 }
 
-/// The key of the name that the receipt's HMAC has.
+/// The key with the name in the receipt's HMAC.
 fn hmac_key(path: &Path, named: &Receipt) -> Result<ReceiptKey, String> {
     let secret = SecretString::from(text(path)?.trim_end_matches(['\r', '\n']).to_owned());
     let key = ReceiptKey::new(named.key_id.clone(), secret.expose_secret().as_bytes());
     key.map_err(|error| error.to_string())
 }
 
-/// A JSON Web Key with its name, or a key without one, which is then the one that the receipt's
-/// signature names. None where the receipt has no signature to name one.
+/// A JSON Web Key with its name, or a key without one, which gets the name in the receipt's
+/// signature. None if the receipt has no signature.
 fn public_key(path: &Path, named: &Receipt) -> Result<Vec<PublicKey>, String> {
     let text = text(path)?;
     let key = if text.trim_start().starts_with('{') {

@@ -19,10 +19,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Differences in one report.
+/// Maximum number of differences in one report.
 const DIFFERENCES_MAX: usize = 1_000;
 
-/// Compares, and prints what differs.
+/// Compares, and prints the differences.
 pub(super) fn run(arguments: &Reconcile) -> ExitCode {
     let report = match (&arguments.dir, &arguments.url, &arguments.key) {
         (Some(dir), _, _) => of_directory(dir, arguments.config.as_deref()),
@@ -88,8 +88,8 @@ fn of_directory(dir: &Path, config: Option<&Path>) -> Result<Value, String> {
     Ok(report.to_json())
 }
 
-/// The gateway that the configuration at `path` names; `None` where that is the sandbox, whose file
-/// is in the directory.
+/// The gateway of the configuration at `path`; `None` for the sandbox, whose file is in the
+/// directory.
 fn stripe_of(dir: &Path, path: &Path) -> Result<Option<Stripe>, Box<dyn std::error::Error>> {
     let mut sources = Sources {
         environment: Environment::of_process(),
@@ -103,7 +103,7 @@ fn stripe_of(dir: &Path, path: &Path) -> Result<Option<Stripe>, Box<dyn std::err
     })
 }
 
-/// Asks a running core for a run and waits for its report.
+/// Requests a run from a running core and waits for its report.
 fn of_core(url: &str, key: &str, ca_file: Option<&Path>) -> Result<Value, String> {
     const PATH: &str = "/admin/reconcile";
     let core = ask::CoreClient::new(url, key, ca_file)?;
@@ -119,7 +119,7 @@ fn of_core(url: &str, key: &str, ca_file: Option<&Path>) -> Result<Value, String
             line.clear();
             return Ok(status["report"].take());
         }
-        // Their numbers begin again with the process.
+        // The numbers restart with the process.
         if status["runs"].as_u64().is_some_and(|runs| runs < run) {
             line.clear();
             return Err(format!(
@@ -139,7 +139,7 @@ fn show(line: &mut ProgressLine, charges: u64, payments: u64) {
     ));
 }
 
-/// The report for people.
+/// The report as a table.
 fn table(report: &Value) -> String {
     const HEAD: [&str; 6] = [
         "difference",

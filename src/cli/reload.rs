@@ -33,7 +33,7 @@ pub(super) struct Reloader<'a> {
     pub(super) tls: Option<Arc<Tls>>,
 }
 
-/// What a reload did.
+/// The effects of a reload.
 struct Done {
     changed: BTreeSet<String>,
     restart_needed: BTreeSet<String>,
@@ -41,7 +41,7 @@ struct Done {
 }
 
 impl Reloader<'_> {
-    /// Reads the configuration again, and says what came of it.
+    /// Reads the configuration again, and reports the result.
     pub(super) fn reload(&mut self) {
         match self.take_over() {
             Ok(done) => self.say(&done),
@@ -62,8 +62,8 @@ impl Reloader<'_> {
         }
     }
 
-    /// Reads everything, then changes what may be refused (the secrets of webhooks), then the rest,
-    /// which nothing refuses.
+    /// Reads everything, then applies what may be refused (the secrets of webhooks), then the rest,
+    /// which cannot fail.
     fn take_over(&mut self) -> Result<Done, Failure> {
         let sources = prepare::sources(self.arguments)?;
         let Prepared {
@@ -81,7 +81,7 @@ impl Reloader<'_> {
         let secrets = self.secrets.reload(configured, others)?;
 
         let mut taken = BTreeSet::from(RELOADABLE);
-        // Files with something else in them, under the same name.
+        // Files whose content changed under the same name.
         let mut files = BTreeSet::new();
         match (&self.tls, certified) {
             (Some(tls), Some(certified)) => {
@@ -89,14 +89,14 @@ impl Reloader<'_> {
                 files.extend(other);
             }
             (None, None) => {}
-            // Listeners begin with TLS or without.
+            // Listeners start with or without TLS, and stay so.
             (Some(_), None) | (None, Some(_)) => {
                 taken.retain(|key| !key.starts_with("server.tls."));
             }
         }
         logging::set(filter);
         self.written(&journal.upkeep().set_rate(compose::rate(&config.sale)));
-        // A log that has stopped stops the process, which says why; so the faults are not kept.
+        // A stopped log stops the process, which reports the fault; so it is not kept here.
         if scoring::start(&config.risk, model, journal).unwrap_or_default() {
             files.insert("risk.model_file");
         }
@@ -157,7 +157,8 @@ impl Reloader<'_> {
         );
     }
 
-    /// Waits until the trail has it. A log that has stopped stops the process, which says why.
+    /// Waits until the audit trail has it. A stopped log stops the process, which reports the
+    /// fault.
     fn written(&self, appended: &Result<Option<Lsn>, StorageFault>) {
         if let Ok(Some(end)) = appended {
             let _ = self.journal.wait_durable(*end);

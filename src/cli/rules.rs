@@ -22,14 +22,14 @@ pub(super) enum RulesFault {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The file is wrong.
+    /// The file is not valid.
     #[error("the risk rules `{}` are wrong at {error}; correct them there", path.display())]
     Wrong {
         path: PathBuf,
-        /// Where and what.
+        /// The position and the problem.
         error: RulesError,
     },
-    /// The log has rules of another program.
+    /// The log has rules that this version cannot read.
     #[error(
         "this version cannot read the risk rules in the log ({0}); start the version that wrote them, or set new rules in risk.rules_file"
     )]
@@ -39,13 +39,13 @@ pub(super) enum RulesFault {
     Storage(#[from] StorageFault),
 }
 
-/// The rules of a file, ready to be put in force.
+/// The rules of a file, ready to be put into force.
 pub(super) struct RulesFile {
     text: String,
     compiled: Compiled,
 }
 
-/// Reads the file that the configuration names, where it names one.
+/// Reads the configured file, if there is one.
 pub(super) fn read(config: &RiskConfig) -> Result<Option<RulesFile>, RulesFault> {
     let Some(path) = &config.rules_file else {
         return Ok(None);
@@ -63,12 +63,12 @@ pub(super) fn read(config: &RiskConfig) -> Result<Option<RulesFile>, RulesFault>
 }
 
 impl RulesFile {
-    /// How many rules there are.
+    /// Number of rules.
     pub(super) fn count(&self) -> usize {
         self.compiled.shown.len()
     }
 
-    /// Puts them in force where they are not those that were read last; whether they are not.
+    /// Puts them into force unless they were the last ones read; returns whether they were not.
     pub(super) fn put(self, journal: &Journal) -> Result<bool, StorageFault> {
         let (rules, _) = journal.risk().rules();
         if rules.file == Some(digest_of(&self.text)) {
@@ -79,7 +79,7 @@ impl RulesFile {
     }
 }
 
-/// Puts the rules in force that are to be at start; `file` is what [`read`] gave.
+/// Puts the rules of a start into force; `file` is the result of [`read`].
 pub(super) fn start(
     config: &RiskConfig,
     file: Result<Option<RulesFile>, RulesFault>,
@@ -93,7 +93,7 @@ pub(super) fn start(
             }
         }
         Ok(None) => {}
-        // A restart must not fail on a file that a running process would have refused.
+        // A restart must not fail because of a file that a running process would have refused.
         Err(fault) if rules.in_force.is_some() => tracing::error!(
             event = "risk_rules_refused",
             "{fault}; the rules in force stay as they are"
@@ -103,7 +103,7 @@ pub(super) fn start(
     if config.rules_file.is_none()
         && let Some(text) = shipped(config, &rules)
     {
-        // `risk.default_rules = false` says in so many words that there are none.
+        // `risk.default_rules = false` means no rules.
         let compiled = risk::compile(text).map_err(RulesFault::Logged)?;
         put(journal, text.to_owned(), compiled, RulesSource::Shipped)?;
         return Ok(());
@@ -123,7 +123,7 @@ pub(super) fn start(
     Ok(())
 }
 
-/// The text to put in force where no file is named; `None` where what the log has stays.
+/// The text to put into force if no file is configured; `None` if the rules of the log stay.
 fn shipped(config: &RiskConfig, rules: &Rules) -> Option<&'static str> {
     let text = if config.default_rules {
         risk::SHIPPED

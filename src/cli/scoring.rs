@@ -15,7 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why attempts cannot be scored as the configuration says.
+/// Why attempts cannot be scored as configured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ScoringFault {
     /// The file cannot be read.
@@ -24,26 +24,26 @@ pub(crate) enum ScoringFault {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The file is wrong.
+    /// The file is not valid.
     #[error(
         "the risk model `{}` is wrong at {error}; correct it there, or remove risk.model_file from the configuration", path.display()
     )]
     Wrong {
         path: PathBuf,
-        /// Where and what.
+        /// The position and the problem.
         error: ModelError,
     },
 }
 
-/// A model, and what the log says of it.
+/// A model, and its record in the log.
 pub(super) type ScoringModel = (LoadedModel, ModelInForce);
 
-/// Reads the model that the configuration names, where it names one.
+/// Reads the configured model, if there is one.
 pub(super) fn read(config: &RiskConfig) -> Result<Option<ScoringModel>, ScoringFault> {
     config.model_file.as_deref().map(load).transpose()
 }
 
-/// Scores attempts from now on as `config` says, with the model that [`read`] gave; whether that
+/// Scores attempts from now on as configured, with the model from [`read`]; returns whether that
 /// changes anything.
 pub(super) fn start(
     config: &RiskConfig,
@@ -73,7 +73,7 @@ pub(super) fn start(
     Ok(put.is_some())
 }
 
-/// The model in a file, and what the log says of it.
+/// The model in a file, and its record in the log.
 pub(crate) fn load(path: &Path) -> Result<ScoringModel, ScoringFault> {
     let unreadable = |source| ScoringFault::Unreadable {
         path: path.to_owned(),
@@ -81,7 +81,7 @@ pub(crate) fn load(path: &Path) -> Result<ScoringModel, ScoringFault> {
     };
     let mut text = String::new();
     let most = u64::try_from(MODEL_BYTES_MAX).unwrap_or(u64::MAX);
-    // One more, so that what is too long is told from what is just long enough.
+    // One byte more than the maximum, so that a longer file is noticed.
     let mut file = files::open(path).map_err(unreadable)?.take(most + 1);
     file.read_to_string(&mut text).map_err(unreadable)?;
     let parsed = model::parse(&text).map_err(|error| ScoringFault::Wrong {

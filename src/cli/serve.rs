@@ -1,9 +1,9 @@
 //! Owns `serve`: opens the data directory, starts the parts in order, and ends them in order.
 //!
-//! Invariants: until everything recovered can be answered from, it answers probes only; on SIGTERM or
-//! SIGINT it says that it is not ready, takes requests for `server.leave_s` more, stops accepting,
-//! lets what is under way end, syncs, exits 0; when the log stops, it says why and exits 1; on
-//! SIGHUP it reads its configuration again. Everything it says is a log line.
+//! Invariants: until recovery is complete it only answers probes; on SIGTERM or SIGINT it reports
+//! that it is not ready, takes requests for `server.leave_s` more, stops accepting, finishes what
+//! is in progress, syncs, exits 0; when the log stops, it reports why and exits 1; on SIGHUP it
+//! reads its configuration again. It reports everything as log lines.
 
 use super::bounds;
 use super::faces::Listeners;
@@ -40,13 +40,13 @@ use std::time::{Duration, Instant};
 /// How long `/readyz` fails before the process ends because the log stopped.
 const FAULT_NOTICE: Duration = Duration::from_millis(500);
 
-/// How long the start waits for each sink to say what it has.
+/// How long the start waits for each sink to report its position.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
-/// Why the process ends.
+/// Why the process fails.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs until told to stop.
+/// Runs until it is stopped.
 pub(super) fn run(arguments: &Serve) -> ExitCode {
     let read = prepare::sources(arguments).and_then(|sources| Prepared::read(&sources));
     let (filter, read) = match read {
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Serve) -> ExitCode {
     status
 }
 
-/// A panic is a bug: a line of the log like everything else, and the end of the process.
+/// A panic is a bug: it is logged like everything else, and ends the process.
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let at = panic
@@ -78,8 +78,8 @@ fn report_panics() {
         let what = panic.payload_as_str().unwrap_or_default();
         tracing::error!(event = "panic", at, "a bug: the process stops: {what}");
         logging::flush();
-        // In builds that unwind, too: locks do not poison, and nobody may go on with a state that
-        // a turn left half changed. What was answered is in the log.
+        // Also in builds that unwind: locks do not poison, and nothing may continue with a state
+        // that a turn left half changed. Everything acknowledged is in the log.
         std::process::abort();
     }));
 }
@@ -98,12 +98,12 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let mut signals = Signals::caught()?;
     say_what_is_unsafe(config);
     let connections_max = descriptors::share_out(config)?;
-    // Recovery can take minutes: what would end the start after it ends it here.
+    // Recovery can take minutes, so everything that can fail the start is done first.
     let tls = certified.map(|certified| Arc::new(Tls::new(certified)));
     let listeners = Listeners::bind(&config.server)?;
     let recovering = listeners.probed(&config.server, tls.as_ref())?;
     let journal = signals.ending_at_once(|| open(arguments, config, &recovering))??;
-    // Before anything of a copy that may not run reaches a sink.
+    // Before sinks start: a copy that may not run must not send them anything.
     let backup = compose::backup(config, &journal)?;
     bounds::say_memory(&journal, config.storage.ring_bytes);
     rules::start(&config.risk, rules, &journal)?;
@@ -115,7 +115,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let others = config.other_secrets().to_vec();
     let secrets = Arc::new(Secrets::new(configured, others));
     let sinks = Arc::new(compose::sinks(config, &journal)?);
-    // Before the first sale: a sink that has more than the log shows an older copy.
+    // Before the first sale: a sink that has more than the log reveals an older copy.
     sinks.wait_for_first_look(FIRST_LOOK);
     say_where_it_is_no_first_history(&journal);
     let gateway = chosen(config, stripe)?;
@@ -159,7 +159,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     stop(end, &core, server, &sinks, backup.as_deref(), &journal)
 }
 
-/// Serves until the process is to end, and then for `leave` more, in which `/readyz` already fails.
+/// Serves until the process is stopped, and then for `leave` more, while `/readyz` already fails.
 fn serve_until_left(
     signals: &mut Signals,
     watch: &mut HealthWatch<'_>,
@@ -180,7 +180,7 @@ fn serve_until_left(
     end
 }
 
-/// Ends the parts in order: no new connections, what is in progress, sinks and backup, the log last.
+/// Ends the parts in order: new connections, work in progress, sinks and backup, the log last.
 fn stop(
     end: ServeEnd,
     core: &Core,
@@ -243,7 +243,8 @@ fn open(
     };
     let data_dir = &config.storage.data_dir;
     refuse_emptied(data_dir, &[sandbox::path_in(data_dir)])?;
-    // The cursors of sinks say from where on the log is kept: read once nobody moves them.
+    // The sinks' cursors decide from where the log is kept, so they are read once no other process
+    // can move them.
     let taken = TakenDirectory::take(data_dir)?;
     let journal = taken.open(compose::journal(config, behind)?, &mut progress)?;
     let opened = journal.opened();
@@ -273,7 +274,7 @@ fn open(
     Ok(journal)
 }
 
-/// Says that this history of the log waits for an order to go on with it.
+/// Reports that this history of the log waits for the operator's order.
 fn say_where_it_is_no_first_history(journal: &Journal) {
     if journal.history().may_sell() {
         return;
@@ -289,7 +290,7 @@ fn say_where_it_is_no_first_history(journal: &Journal) {
     );
 }
 
-/// Says what is fit for a trial, but hardly for a sale.
+/// Reports settings that are fine for a trial, but not for a sale.
 fn say_what_is_unsafe(config: &Config) {
     if config.demo == Demo::No && matches!(config.payments.gateway, GatewayKind::Sandbox) {
         tracing::warn!(
@@ -312,7 +313,7 @@ fn say_what_is_unsafe(config: &Config) {
     }
 }
 
-/// Takes the data directory from other users of the machine.
+/// Denies other users of the machine access to the data directory.
 fn keep_from_others(data_dir: &Path) -> Result<(), Failure> {
     let path = data_dir.display();
     let reach = files::make_private(data_dir)
@@ -325,7 +326,8 @@ fn keep_from_others(data_dir: &Path) -> Result<(), Failure> {
             mode = format!("{mode:o}"),
             "other users could access the data directory; its mode is now 700"
         ),
-        // Only in it is everything ours, and that is narrowed: a volume's owner may be another user.
+        // All files in it are ours and are narrowed, but the directory may be a volume that belongs
+        // to another user.
         Reach::Others { mode, why } => tracing::warn!(
             event = "data_dir_open",
             %path,
@@ -362,7 +364,7 @@ fn keep_from_others(data_dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What requests are answered from.
+/// Everything that requests are answered from.
 fn parts(
     config: &Config,
     journal: &Arc<Journal>,
@@ -372,7 +374,7 @@ fn parts(
     (gateway, sandbox): Chosen,
     backup: Option<Arc<Backup>>,
 ) -> Result<Arc<Core>, Failure> {
-    // One shard of counters for administration, and one for threads that serve no requests.
+    // One shard of counters for administration, and one for threads without requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 2));
     let payable = &journal.settings().payable;
     let mut currencies = config.sale.currencies.iter();
@@ -387,8 +389,8 @@ fn parts(
         sealer.capture_keys(),
         Arc::new(GatewayMeter(Arc::clone(&metrics))),
     )?;
-    // Connections end with the runtime that opened them: the reconciler's are not those that
-    // payments still need when it has stopped.
+    // Connections end with the runtime that opened them, and the reconciler's runtime ends before
+    // the payments' last calls, so it has a client of its own.
     let compared = match &sandbox {
         Some(_) => gateway,
         None => chosen(config, None)?.0,
@@ -417,10 +419,10 @@ fn parts(
     Ok(Core::new(config, parts)?)
 }
 
-/// A gateway, and the sandbox where it is that.
+/// A gateway; also as the sandbox, if it is that.
 type Chosen = (Arc<dyn Gateway>, Option<Arc<Sandbox>>);
 
-/// The gateway that is configured; `stripe` where it is made already.
+/// The configured gateway; `stripe` if it was built already.
 fn chosen(config: &Config, stripe: Option<Stripe>) -> Result<Chosen, Failure> {
     match &config.payments.gateway {
         GatewayKind::Stripe(settings) => {
@@ -434,7 +436,7 @@ fn chosen(config: &Config, stripe: Option<Stripe>) -> Result<Chosen, Failure> {
     }
 }
 
-/// Counts what payments report.
+/// Counts and logs what payments report.
 struct GatewayMeter(Arc<Metrics>);
 
 impl Meter for GatewayMeter {

@@ -10,7 +10,7 @@ use crate::telemetry::logging;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How often clock, disk and log are looked at.
+/// How often clock, disk and log are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why serving ends.
@@ -40,8 +40,8 @@ impl Signals {
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
         let hangup = signal(SignalKind::hangup())?;
-        // A limit on file sizes is to fail the write, which names the file and stops the log,
-        // rather than to kill the process without a word.
+        // Exceeding a limit on file sizes must fail the write, which names the file and stops the
+        // log, instead of killing the process silently.
         let file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         drop(entered);
         Ok(Self {
@@ -53,8 +53,8 @@ impl Signals {
         })
     }
 
-    /// Runs `recovery`. A signal that ends the process does not wait for it: it changes nothing that
-    /// a crash at the same moment would not, and the next start recovers from that.
+    /// Runs `recovery`. A signal ends the process at once: that changes nothing that a crash would
+    /// not, and the next start recovers again.
     pub(super) fn ending_at_once<T>(&mut self, recovery: impl FnOnce() -> T) -> std::io::Result<T> {
         let Self {
             runtime,
@@ -87,8 +87,8 @@ impl Signals {
         })
     }
 
-    /// Waits for one that ends the process, for the log to stop, or for `at_most` to pass, as if
-    /// that were told; meanwhile reloads as often as it is asked for.
+    /// Waits until a signal ends the process, the log stops, or `at_most` passes, which counts as a
+    /// signal; reloads meanwhile on SIGHUP.
     pub(super) fn wait(
         &mut self,
         watch: &mut HealthWatch<'_>,

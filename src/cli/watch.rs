@@ -1,14 +1,14 @@
-//! Owns what `serve` says by itself of its clock, its disk, its log and its bounds.
+//! Owns what `serve` reports about its clock, its disk, its log and its bounds.
 //!
-//! Invariants: a state is said once when it begins and once when it ends, however often it is
-//! looked at. Deliberately absent: what becomes of requests meanwhile, which the journal decides.
+//! Invariant: a state is reported once when it begins and once when it ends, however often it is
+//! checked. Deliberately absent: what happens to requests meanwhile, which the journal decides.
 
 use super::bounds::BoundWatch;
 use crate::journal::{ClockNotice, DiskRoom, DiskState, Journal, SYNC_SLOW};
 use std::path::Path;
 use std::time::Duration;
 
-/// Looked with every so often.
+/// Called regularly.
 pub(super) struct HealthWatch<'a> {
     journal: &'a Journal,
     data_dir: &'a Path,
@@ -17,7 +17,7 @@ pub(super) struct HealthWatch<'a> {
     bounds: BoundWatch,
 }
 
-/// Whether the process can go on.
+/// Whether the process can continue.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Health {
     Good,
@@ -26,7 +26,7 @@ pub(super) enum Health {
 }
 
 impl<'a> HealthWatch<'a> {
-    /// Over a journal in `data_dir`.
+    /// Watches `journal` in `data_dir`.
     pub(super) fn new(journal: &'a Journal, data_dir: &'a Path) -> Self {
         Self {
             journal,
@@ -37,7 +37,7 @@ impl<'a> HealthWatch<'a> {
         }
     }
 
-    /// Says what has changed since the last look.
+    /// Reports what has changed since the last check.
     pub(super) fn look(&mut self) -> Health {
         let notices = self.journal.upkeep().take_clock_notices();
         notices.into_iter().for_each(say_of_clock);
@@ -108,7 +108,7 @@ impl<'a> HealthWatch<'a> {
     }
 }
 
-/// Says what happened to the clock.
+/// Reports what happened to the clock.
 fn say_of_clock(notice: ClockNotice) {
     match notice {
         ClockNotice::Stepped(difference) => tracing::warn!(

@@ -71,54 +71,54 @@ pub use webhook::{Disposition, WebhookFormat, WebhookKind, WebhookReceived};
 macro_rules! event_table {
     ($then:ident) => {
         $then! {
-            /// Units are set aside for a buyer; a purchase begins or ends with it.
+            /// Units are reserved for a buyer; a purchase begins or ends.
             Hold(HoldEvent) {
-                /// Units were set aside for a buyer.
+                /// Units were reserved for a buyer.
                 17 1 "hold_placed"              HoldPlaced              always  origin  HoldPlaced;
-                /// A hold was given up.
+                /// A hold was released.
                 18 1 "hold_released"            HoldReleased            always  origin  HoldReleased;
-                /// A hold ran out.
+                /// A hold expired.
                 19 1 "hold_expired"             HoldExpired             always  none    HoldExpired;
             }
-            /// A payment, until its money is taken or given back.
+            /// A payment, until it is captured, declined or voided.
             Payment(PaymentEvent) {
                 /// The intent to authorize and capture.
                 32 1 "payment_started"          PaymentStarted          always  origin  PaymentStarted;
-                /// The gateway set the money aside.
+                /// The gateway authorized the amount.
                 33 1 "payment_authorized"       PaymentAuthorized       always  none    PaymentAuthorized;
                 /// The payment ended with nothing charged.
                 34 1 "payment_declined"         PaymentDeclined         always  none    own;
-                /// The intent to capture.
+                /// The intent to capture; the gateway is called once this is durable.
                 35 1 "capture_started"          CaptureStarted          always  none    CaptureStarted;
-                /// The gateway took the money.
+                /// The gateway captured.
                 36 1 "payment_captured"         PaymentCaptured         always  none    PaymentCaptured;
-                /// The gateway took another sum.
+                /// The gateway captured a different amount.
                 47 1 "capture_differed"         CaptureDiffered         always  none    CaptureDiffered;
-                /// The intent to give an authorization back.
+                /// The intent to void an authorization.
                 37 1 "void_started"             VoidStarted             always  own     VoidStarted;
-                /// The gateway gave the authorization back.
+                /// The gateway voided the authorization.
                 38 1 "payment_voided"           PaymentVoided           always  none    own;
-                /// Giving an authorization back is overdue.
+                /// Voiding an authorization is overdue.
                 39 1 "void_stuck"               VoidStuck               always  none    VoidStuck;
             }
-            /// A person decides about a purchase.
+            /// Reviews by a person.
             Review(ReviewEvent) {
-                /// A purchase waits for a person.
+                /// A review was opened.
                 45 1 "review_opened"            ReviewOpened            always  none    ReviewOpened;
-                /// A purchase under review was decided about.
+                /// A review was decided.
                 46 1 "review_decided"           ReviewDecided           always  own     own;
             }
-            /// Captured money goes back to the buyer.
+            /// Captured money is refunded.
             Refund(RefundEvent) {
-                /// The intent to give captured money back.
+                /// The intent to refund.
                 40 1 "refund_started"           RefundStarted           always  by      RefundStarted;
-                /// The gateway gave money back.
+                /// The gateway made a refund.
                 41 1 "refund_succeeded"         RefundSucceeded         always  none    own;
-                /// The gateway refused to give money back.
+                /// The gateway refused a refund.
                 42 1 "refund_failed"            RefundFailed            always  none    RefundFailed;
-                /// The gateway gave money back without us.
+                /// The gateway made a refund that was not requested here.
                 48 1 "refund_found"             RefundFound             always  none    own;
-                /// Money that had gone back came back.
+                /// Refunded money came back.
                 49 1 "refund_returned"          RefundReturned          always  none    own;
             }
             /// A cardholder disputes a payment.
@@ -128,49 +128,49 @@ macro_rules! event_table {
                 /// A dispute was decided.
                 44 1 "dispute_closed"           DisputeClosed           always  none    own;
             }
-            /// Attempts that came to nothing.
+            /// Refused attempts.
             Attempt(AttemptEvent) {
                 /// An attempt was refused.
                 16 1 "attempt_refused"          AttemptRefused          maybe   origin  none;
             }
-            /// A buyer, beside their purchases.
+            /// A buyer, besides their purchases.
             Buyer(BuyerEvent) {
                 /// A buyer spent reward tokens.
                 20 1 "tokens_spent"             TokensSpent             always  origin  none;
-                /// A buyer was paused, or is not any more.
+                /// A buyer was paused, or the pause was lifted.
                 21 1 "buyer_paused"             BuyerPaused             always  by      none;
                 /// The operator rated a buyer.
                 22 1 "buyer_rated"              BuyerRated              always  by      none;
-                /// A buyer's segment was computed from what they bought.
+                /// A buyer's segment was computed from their purchases.
                 52 1 "buyer_segmented"          BuyerSegmented          always  none    none;
-                /// A buyer bought units elsewhere before.
+                /// Units that a buyer bought in the system before were imported.
                 66 1 "holdings_imported"        HoldingsImported        always  none    none;
-                /// An idempotency key was used elsewhere before.
+                /// An idempotency key of the system before was imported.
                 67 1 "key_imported"             KeyImported             always  none    none;
             }
-            /// What is for sale, and on which terms.
+            /// Products and promotions.
             Catalogue(CatalogueEvent) {
                 /// The operator set a product.
                 1 1 "product_set"               ProductSet              never   by      none;
                 /// The operator set a promotion.
                 2 1 "promotion_set"             PromotionSet            never   by      none;
-                /// Units of a product were sold elsewhere before.
+                /// Units sold by the system before were imported.
                 64 1 "stock_imported"           StockImported           never   none    none;
-                /// A promotion was used elsewhere before.
+                /// Promotion uses of the system before were imported.
                 65 1 "promotion_uses_imported"  PromotionUsesImported   never   none    none;
             }
-            /// How attempts are judged.
+            /// Risk rules and scoring.
             Risk(RiskEvent) {
                 /// Risk rules were set.
                 6 1 "risk_rules_set"            RiskRulesSet            never   own     none;
-                /// Attempts are scored in another way.
+                /// The scoring of attempts was set.
                 9 1 "risk_scoring_set"          RiskScoringSet          never   none    none;
             }
-            /// What the gateway tells by itself.
+            /// Webhooks of the gateway.
             Webhook(WebhookEvent) {
                 /// A genuine webhook was accepted.
                 5 1 "webhook_received"          WebhookReceived         maybe   none    none;
-                /// Webhook nonces were used elsewhere before.
+                /// Webhook nonces of the system before were imported.
                 68 1 "nonces_imported"          NoncesImported          never   none    none;
             }
             /// The core itself.
@@ -179,10 +179,10 @@ macro_rules! event_table {
                 4 1 "limits_set"                LimitsSet               never   none    none;
                 /// The core's time was corrected.
                 10 1 "clock_corrected"          ClockCorrected          never   none    none;
-                /// The operator ordered to go on with a restored or copied history of the log.
+                /// The operator accepted a restored or copied history of the log.
                 11 1 "history_accepted"         HistoryAccepted         never   by      none;
             }
-            /// The trail of what administrators do. It changes nothing.
+            /// The audit trail of administrative acts. It changes nothing.
             Trail(TrailEvent) {
                 /// An administrative act.
                 3 1 "admin_acted"               AdminActed              never   by      none;

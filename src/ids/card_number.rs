@@ -35,7 +35,7 @@ pub fn holds_card_number(text: &str) -> bool {
     runs.map(Run::of).any(|run| run.holds_card_number())
 }
 
-/// Digits with nothing but separators between them.
+/// Digits with only separators between them.
 struct Run {
     digits: Vec<u8>,
     /// Whether a group ends before the digit at this place; one more than there are digits.
@@ -68,7 +68,7 @@ impl Run {
             .any(|(from, number)| is_card_number(number) && self.counts(from, number))
     }
 
-    /// Whether the card number `number`, which begins at digit `from`, is likely to be one.
+    /// Whether the card number `number`, which begins at digit `from`, is probably one.
     fn counts(&self, from: usize, number: &[u8]) -> bool {
         let to = from + number.len();
         (self.cuts[from] && self.cuts[to])
@@ -110,13 +110,13 @@ impl Run {
     }
 }
 
-/// Seconds to nanoseconds since 1970 (until 2033), and the ids that are made of them. No issuer's
-/// numbers begin so.
+/// Seconds to nanoseconds since 1970 (until 2033), and ids made from them. No issuer's numbers
+/// begin like this.
 fn is_clock_or_counter(group: &[u8]) -> bool {
     group.first() == Some(&1) && group.len() <= 19
 }
 
-/// One digit, however often.
+/// One digit, repeated.
 fn is_padding(rest: &[u8]) -> bool {
     rest.windows(2).all(|pair| pair[0] == pair[1])
 }

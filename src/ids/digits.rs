@@ -4,19 +4,19 @@
 //! Invariant: the tables follow the Unicode Character Database, version 16 (`Numeric_Type` decimal
 //! and digit). Deliberately absent: numerals that are no digits (Roman, Han, fractions).
 
-/// What a character is.
+/// The class of a character.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     /// A digit, 0 to 9.
     Digit(u8),
-    /// May stand between the digits of one number: white space, punctuation, what is invisible.
+    /// May stand between the digits of one number: white space, punctuation, invisible characters.
     Separator,
     /// Ends a number: a letter.
     Break,
 }
 
 impl Mark {
-    /// What `c` is.
+    /// The class of `c`.
     pub(super) fn of(c: char) -> Self {
         match digit(c) {
             Some(digit) => Self::Digit(digit),
@@ -39,7 +39,7 @@ const LETTERS_LIKE_SEPARATORS: [char; 9] = [
     '\u{4e00}', // Han one
 ];
 
-/// The digit that `c` is, in whatever script.
+/// The digit that `c` is, in any script.
 pub(super) fn digit(c: char) -> Option<u8> {
     if c.is_ascii() {
         return c

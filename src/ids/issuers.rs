@@ -4,7 +4,7 @@
 //! follow what the schemes publish; a prefix of a national scheme that lies in a larger one's range
 //! has no row of its own. Used by the search for card numbers only.
 
-/// A range of prefixes of the same length, and the lengths of the numbers that begin so.
+/// A range of prefixes of the same length, and the lengths of numbers that begin with one.
 struct Issuer {
     from: u32,
     to: u32,
@@ -22,9 +22,9 @@ const fn issuer(from: u32, to: u32, digits: usize, lengths: &'static [usize]) ->
     }
 }
 
-/// The shortest card number of all.
+/// The length of the shortest card number.
 pub(super) const DIGITS_MIN: usize = 12;
-/// The longest one.
+/// The length of the longest card number.
 pub(super) const DIGITS_MAX: usize = 19;
 
 const LONG: &[usize] = &[16, 17, 18, 19];

@@ -8,14 +8,14 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Whether calls go to the gateway.
+/// Whether calls are sent to the gateway.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Circuit {
-    /// They do.
+    /// They are.
     Closed,
-    /// None does for now.
+    /// No call is sent for now.
     Open,
-    /// One is let through to see whether the gateway is back.
+    /// One call is sent to find out whether the gateway is back.
     HalfOpen,
 }
 
@@ -33,9 +33,9 @@ impl Circuit {
 /// When the circuit opens, and for how long.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct BreakerSettings {
-    /// Failures in a row that open it; 0: it never opens.
+    /// Consecutive failures that open it; 0: it never opens.
     pub failures: u32,
-    /// How long nothing is sent then, in milliseconds; at least 1.
+    /// How long it stays open, in milliseconds; at least 1.
     pub open_ms: u64,
 }
 
@@ -45,8 +45,8 @@ pub(super) struct Breaker {
     settings: BreakerSettings,
     began: Instant,
     failures: AtomicU32,
-    /// When it opened, or last let a call through to see, in milliseconds after `began` and one
-    /// more; 0: it is closed.
+    /// When it opened, or last let a probe through, in milliseconds after `began` plus one; 0: it
+    /// is closed.
     opened_ms: AtomicU64,
 }
 
@@ -98,7 +98,7 @@ impl Breaker {
             Circuit::Closed => true,
             Circuit::Open => false,
             Circuit::HalfOpen => {
-                // Whoever moves the instant goes through; for all others it is open once more.
+                // The thread that moves the instant sends the probe; for all others it stays open.
                 let opened = self.opened_ms.load(Relaxed);
                 opened != 0
                     && self
@@ -111,7 +111,7 @@ impl Breaker {
 
     fn failed_at(&self, now: Duration) {
         let failures = self.failures.load(Relaxed).saturating_add(1);
-        // Two threads may count one failure: then it takes one more to open.
+        // Two threads may count one failure as one: then it takes one more to open.
         self.failures.store(failures, Relaxed);
         if self.settings.failures > 0 && failures >= self.settings.failures {
             self.opened_ms.store(stamp(now), Relaxed);

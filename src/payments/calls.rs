@@ -60,7 +60,7 @@ impl Calls {
         }
     }
 
-    /// Makes a call that may have effect, in its turn.
+    /// Makes a call that may have an effect, after waiting for its turn.
     pub(super) async fn send<'a, T>(
         &'a self,
         name: GatewayCall,
@@ -72,7 +72,7 @@ impl Calls {
         }
     }
 
-    /// Makes a call that may have effect, whose turn it is.
+    /// Makes a call that may have an effect and whose turn it is.
     pub(super) async fn send_in_turn<'a, T>(
         &'a self,
         name: GatewayCall,
@@ -92,7 +92,7 @@ impl Calls {
         answer
     }
 
-    /// Makes a call that only asks.
+    /// Makes a call that only reads.
     pub(super) async fn ask<'a, T>(
         &'a self,
         name: GatewayCall,
@@ -121,27 +121,27 @@ impl Calls {
             ) => {
                 self.breaker.failed();
             }
-            // It is there and asks for a slower pace, or we are: to send nothing would decline
-            // buyers for our own haste.
+            // The gateway is there and asks for a slower pace, or the breaker is open. Opening the
+            // breaker because of it would decline buyers for our own haste.
             Some(Trouble::Busy | Trouble::CircuitOpen) => {}
         }
         self.meter.gateway_call(name, class, began.elapsed());
     }
 }
 
-/// What has gone wrong since the last step was recorded.
+/// The failures since the last recorded step.
 pub(super) struct FailedTries {
     began: Instant,
     failed: u32,
     circuit_open: bool,
 }
 
-/// Whether there is another attempt.
+/// Whether to make another attempt.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum RetryDecision {
     /// Now: the wait is over.
     Attempt,
-    /// The attempts, or the time for them, are spent.
+    /// No attempts, or no time, are left.
     Spent,
 }
 
@@ -159,7 +159,7 @@ impl FailedTries {
         self.failed
     }
 
-    /// A step was recorded: what failed before it counts no more.
+    /// A step was recorded: earlier failures no longer count.
     pub(super) fn went_on(&mut self) {
         self.failed = 0;
     }
@@ -169,18 +169,18 @@ impl FailedTries {
         self.failed = self.failed.saturating_add(1);
     }
 
-    /// Counts an answer that was none.
+    /// Counts an unusable answer.
     pub(super) fn trouble(&mut self, trouble: Trouble) {
         self.circuit_open |= trouble == Trouble::CircuitOpen;
         self.fail();
     }
 
-    /// Before an attempt: waits where others failed before it.
+    /// Waits before an attempt, if earlier ones failed.
     pub(super) async fn next(&self, settings: &PaymentSettings) -> RetryDecision {
         if self.failed == 0 {
             return RetryDecision::Attempt;
         }
-        // While nothing is sent there is nothing to wait for here: it is tried again later.
+        // While the breaker is open, waiting here does not help: the payment is resumed later.
         if self.failed > settings.retries_max || self.circuit_open {
             return RetryDecision::Spent;
         }
@@ -193,8 +193,7 @@ impl FailedTries {
     }
 }
 
-/// The answer of `call`, or `None` where none comes in time. An answer that is there at once costs
-/// no timer.
+/// The answer of `call`; `None` on a timeout. An answer that is there at once needs no timer.
 async fn within<T>(limit: Duration, mut call: Calling<'_, T>) -> Option<T> {
     let at_once = poll_fn(|context| match call.as_mut().poll(context) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),

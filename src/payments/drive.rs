@@ -24,33 +24,32 @@ use crate::payments::gateway::{
 use crate::payments::saga::{Action, Ask, GatewayState, Late, Record, RestReason, Review, next};
 use crate::time::UnixMs;
 
-/// Refunds that are made of one payment to give back what was captured without goods: each one after
-/// the first because those before it failed or left something.
+/// Maximum number of refunds of one payment to return what was captured without goods. Each one
+/// after the first is made because earlier ones failed or left something.
 const GIVE_BACKS_MAX: u32 = 10;
 
 /// How a drive ended.
 pub(super) struct Ended {
-    /// Why there is nothing to do; `None`: the retries are used up.
+    /// Why there is nothing to do; `None`: no retries are left.
     pub(super) rest: Option<RestReason>,
     /// How soon an open payment is resumed.
     pub(super) pace: Pace,
-    /// The purchase then.
     pub(super) view: PurchaseView,
-    /// The LSN that must be durable before it is answered.
+    /// The LSN that must be durable before the response.
     pub(super) durable_at: Lsn,
-    /// Whether a call may still take effect whose answer is not known.
+    /// Whether a call with an unknown answer may still take effect.
     pub(super) late: Late,
 }
 
-/// A way in which something is given back.
+/// How something is returned.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum GiveBack {
     Void,
-    /// By the refund of this number.
+    /// By the refund with this number.
     Refund(u32),
 }
 
-/// One payment on its way.
+/// A payment while it is driven.
 pub(super) struct Drive<'a> {
     payments: &'a Payments,
     gate: &'a CommitGate,
@@ -58,27 +57,27 @@ pub(super) struct Drive<'a> {
     view: PurchaseView,
     durable_at: Lsn,
     known: GatewayState,
-    /// Whether an attempt to authorize may still be on its way.
+    /// Whether an authorization may still be in transit.
     late: Late,
-    /// The gateway refused to capture; not yet looked up.
+    /// The gateway refused to capture; a look-up has not confirmed it yet.
     capture_refused: bool,
-    /// What the gateway refused to give back; sent once more only after another drive began.
+    /// What the gateway refused to return; only the next drive sends it again.
     refused: Option<GiveBack>,
     pace: Pace,
     look_up_failed: bool,
     tries: FailedTries,
 }
 
-/// How soon a payment that was left open is taken up again.
+/// When an open payment is resumed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
     /// After the waits of retries.
     Retry,
-    /// The gateway refuses, and a person has to act: rarely.
+    /// Rarely: the gateway refuses, and a person must act.
     Slow,
 }
 
-/// Whether to go on.
+/// Whether to continue.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Go {
     On,
@@ -173,7 +172,7 @@ impl<'a> Drive<'a> {
         Ok(go)
     }
 
-    /// The step that a record is.
+    /// The step of a record.
     fn step_of(&self, record: Record) -> PaymentStep {
         match record {
             Record::Authorized(Authorization { id, capture_before }) => PaymentStep::Authorized {
@@ -216,7 +215,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Whether a person must decide about it.
+    /// Whether a person must decide.
     fn review(&self) -> Review {
         let Some(wanted) = &self.view.review else {
             return Review::No;
@@ -242,7 +241,7 @@ impl<'a> Drive<'a> {
         self.payments.captured_step(money, self.view.quote.currency)
     }
 
-    /// Records refunds made at the gateway before we knew of the capture.
+    /// Records refunds that the gateway made before we knew of the capture.
     fn record_refunds_found(&mut self, total: Amount) -> Result<(), StorageFault> {
         if total > Amount::ZERO && self.view.state == PurchaseState::Captured {
             self.record(PaymentStep::RefundedAtGateway(total))?;
@@ -255,7 +254,7 @@ impl<'a> Drive<'a> {
             rest,
             late: match self.view.state {
                 PurchaseState::Authorizing => self.late,
-                // Whatever was asked of the gateway since, it is looked up first.
+                // Any request since then is looked up first.
                 _ => Late::Possible,
             },
             pace: self.pace,
@@ -264,8 +263,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Writes down that a void is overdue, or that the gateway refuses it, so that the operator is
-    /// called. Retries continue.
+    /// Records that a void is overdue or refused, so that the operator is called. Retries continue.
     fn note_stuck(&mut self) -> Result<(), StorageFault> {
         let overdue = |deadline: UnixMs| self.payments.journal().now() >= deadline;
         let cause = match self.pace {
@@ -284,8 +282,8 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    /// Writes a step down. It need not be durable before the next call that charges: the intent to
-    /// charge is, and what a crash takes away is found again by looking up.
+    /// Records a step. It need not be durable before the next call that charges: the intent to
+    /// charge is durable, and a look-up finds again what a crash loses.
     fn record(&mut self, step: PaymentStep) -> Result<Go, StorageFault> {
         let recorded = (self.payments.journal()).record(self.purchase, step, Audit::Nothing);
         match recorded {
@@ -315,8 +313,8 @@ impl<'a> Drive<'a> {
         Ok(Go::On)
     }
 
-    /// Waits for the intent to give back: the intent to charge does not cover it, so a crash must
-    /// not find the money gone from the gateway and nothing of it in the log.
+    /// Waits for the intent to void or refund: the intent to charge does not cover it, so after a
+    /// crash the money could be returned at the gateway without a trace in the log.
     async fn intent_durable(&self) -> Result<(), StorageFault> {
         self.payments.durable(self.durable_at, self.gate).await
     }
@@ -392,7 +390,7 @@ impl<'a> Drive<'a> {
         Go::On
     }
 
-    /// Whether it is too late to authorize: the buyer no longer expects it.
+    /// Whether it is too late to authorize, because the buyer no longer expects it.
     fn is_late(&self) -> bool {
         let now = self.payments.journal().now();
         now.since_ms(self.started_at()) >= self.payments.settings().give_up_after_ms
@@ -457,7 +455,7 @@ impl<'a> Drive<'a> {
         Go::On
     }
 
-    /// `None` where nothing was sent.
+    /// `None` if nothing was sent.
     async fn send_void(&mut self) -> Option<CallResult<()>> {
         let claim = self.claim();
         let sent = self
@@ -498,9 +496,10 @@ impl<'a> Drive<'a> {
         Go::On
     }
 
-    /// The number of the refund to send: the first that the gateway has nothing of. What failed is
-    /// kept under its number for ever, so sending that again would give nothing back; and where one
-    /// succeeded and something is left, the rest is another refund. `Err`: there is none to send now.
+    /// The number of the refund to send: the first one that the gateway does not know. A failed
+    /// refund keeps its number for ever, so sending it again would return nothing; and if one
+    /// succeeded and something is left, the rest is another refund. `Err`: there is none to send
+    /// now.
     async fn next_give_back(&mut self, money: &CapturedMoney) -> Result<u32, Go> {
         for number in 1..=GIVE_BACKS_MAX {
             let refund = self.refund_of_rest(money, number);
@@ -524,7 +523,7 @@ impl<'a> Drive<'a> {
         Err(Go::Leave)
     }
 
-    /// Never more than what the gateway's books say is left.
+    /// Never more than what is left in the gateway's books.
     fn refund_of_rest(&self, money: &CapturedMoney, number: u32) -> RefundRequest {
         RefundRequest {
             reference: self.reference(),
@@ -541,8 +540,8 @@ impl<'a> Drive<'a> {
             CallResult::Approved(()) => {}
             CallResult::Retriable(trouble) => self.tries.trouble(*trouble),
             CallResult::Unknown(trouble) => self.in_doubt(*trouble),
-            // The gateway may have something else by now: look it up. Where it has the same and
-            // refuses once more, a person has to act.
+            // The gateway may have something else by now, so look it up. If it has the same and
+            // refuses again, a person must act.
             CallResult::Declined(_) => {
                 self.refused = Some(what);
                 self.known = GatewayState::InDoubt;
@@ -584,7 +583,7 @@ impl<'a> Drive<'a> {
     }
 }
 
-/// Our name for the payment of `view`.
+/// Our reference of the payment of `view`.
 pub(super) fn reference_of(payments: &Payments, view: &PurchaseView) -> Reference {
     let request = view.request.expect("a payment names its request");
     Reference::new(payments.journal().log_id(), view.purchase, request)
@@ -612,8 +611,8 @@ fn started_at_of(view: &PurchaseView) -> UnixMs {
     started.expect("a payment's history has its start")
 }
 
-/// What there is to know of a payment of nothing: no gateway takes it, so none is asked. It counts
-/// as captured, or given back where that is what is wanted.
+/// The gateway state of a free payment. No gateway takes an amount of zero, so none is called. It
+/// counts as captured, or as voided if that is requested.
 fn known_of_free(state: PurchaseState, currency: Currency) -> GatewayState {
     const FREE: &str = "four letters are an id";
     if matches!(state, PurchaseState::Voiding | PurchaseState::Stuck) {

@@ -40,10 +40,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// How often a payment looks for room in the log's ring, where there is none.
+/// How often a payment checks for room in a full ring of the log.
 const ROOM_LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Drives payments. Shared by all threads.
+/// Drives payments; shared by all threads.
 pub struct Payments {
     journal: Arc<Journal>,
     calls: Calls,
@@ -54,25 +54,25 @@ pub struct Payments {
     suspects: Suspects,
     permits: Semaphore,
     later: Later,
-    /// The thread on which is driven what nobody waits for.
+    /// The thread that drives payments nobody waits for.
     background: Arc<Alarm>,
 }
 
-/// What is measured of payments. Calls come from the hot path: count and return.
+/// Measurements of payments. It is called on the hot path: count and return.
 pub trait Meter: Send + Sync + 'static {
-    /// A call to the gateway ended, or was given up on, after this time.
+    /// A call to the gateway ended or timed out after `took`.
     fn gateway_call(&self, call: GatewayCall, class: CallClass, took: Duration);
 
-    /// A wait for the log ended, before the payment continued or its outcome was answered.
+    /// A wait for the log ended, before the payment continued or was answered.
     fn log_waited(&self, took: Duration);
 
-    /// A drive left a payment open; it is tried again later.
+    /// A drive left a payment open; it is resumed later.
     fn left_open(&self);
 
-    /// Giving an authorization back is overdue or refused: the operator is to be called.
+    /// A void is overdue or refused: the operator must be called.
     fn void_stuck(&self, purchase: PurchaseId);
 
-    /// The gateway took another sum than was asked for: the operator is to be called.
+    /// The gateway captured a different amount than requested: the operator must be called.
     fn capture_differs(&self, purchase: PurchaseId) {
         let _ = purchase;
     }
@@ -97,18 +97,17 @@ impl Meter for () {
 /// The state of a payment when its caller is answered. What it reveals is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PaymentOutcome {
-    /// The money is taken and the goods are the buyer's.
+    /// Captured.
     Captured(PurchaseView),
-    /// Nothing was charged; the units are back, or with the hold that lives on.
+    /// Nothing was charged; the units are back in stock, or with the hold that stays.
     Declined(PurchaseView),
-    /// What was set aside is given back, and the units are.
+    /// The authorization is voided, and the units are back in stock.
     Voided(PurchaseView),
-    /// Not known yet: a person decides, or the gateway has not answered and is asked again later.
+    /// Not known yet: a review is open, or the gateway has not answered and is asked again later.
     Open(PurchaseView),
 }
 
 impl PaymentOutcome {
-    /// The purchase as it stood.
     pub const fn view(&self) -> &PurchaseView {
         match self {
             Self::Captured(view) | Self::Declined(view) | Self::Voided(view) | Self::Open(view) => {
@@ -119,7 +118,7 @@ impl PaymentOutcome {
 }
 
 impl Payments {
-    /// Drives payments of `journal` at `gateway`; captures name `keys`.
+    /// Drives payments of `journal` at `gateway`; captures name the sealing `keys`.
     pub fn new(
         journal: Arc<Journal>,
         gateway: Arc<dyn Gateway>,
@@ -143,9 +142,9 @@ impl Payments {
         }))
     }
 
-    /// Pays for `purchase`, whose payment was just started and whose `gate` belongs to this
-    /// runtime. Resolves once the outcome is durable, or once it is known not to come soon; goes
-    /// on by itself where it is dropped. To be called on a tokio runtime.
+    /// Drives the payment of `purchase`, which was just started, and whose `gate` belongs to this
+    /// runtime. Resolves once the outcome is durable, or once it is clear that it will take longer;
+    /// continues by itself when dropped. Call it on a tokio runtime.
     pub fn pay(
         self: &Arc<Self>,
         purchase: PurchaseId,
@@ -155,8 +154,8 @@ impl Payments {
         PaymentFuture::new(async move { payments.settle(purchase, &gate).await })
     }
 
-    /// Gives back what the refund with this number is of, whose intent was just written. Resolves
-    /// and goes on like [`Payments::pay`]; the refund is pending where its outcome is not known.
+    /// Drives the refund with this number, whose intent was just recorded. Resolves and continues
+    /// like [`Payments::pay`]; if the outcome is unknown, the refund is pending.
     pub fn refund(
         self: &Arc<Self>,
         purchase: PurchaseId,
@@ -176,12 +175,12 @@ impl Payments {
         })
     }
 
-    /// Gives an authorization back because the operator wants it, or tries again at once where
-    /// that is under way or stuck. Resolves and goes on like [`Payments::pay`], with the purchase
-    /// then; [`Refusal::WrongState`] where there is nothing to give back (any more).
+    /// Voids an authorization for the operator, or retries a void that is in progress or stuck.
+    /// Resolves and continues like [`Payments::pay`], with the purchase as it is then;
+    /// [`Refusal::WrongState`] if there is nothing to void (any more).
     ///
-    /// What `acted` makes of the purchase as it was stands in the log, with the intent where that is
-    /// new.
+    /// `acted` turns the purchase before it into the audit record, which is appended with the
+    /// intent, if that is new.
     pub fn void(
         self: &Arc<Self>,
         purchase: PurchaseId,
@@ -204,22 +203,22 @@ impl Payments {
                     return Err(refused);
                 };
                 if view.state != PurchaseState::Voiding {
-                    // It says where the purchase is, too.
+                    // The response shows the state of the purchase, too.
                     payments.durable(durable_at, &gate).await?;
                     return Err(refused);
                 }
                 journal.trail().admin_acted(acted(&view))?;
             }
-            // If another task drives it just now, this has it driven once more.
+            // If another task drives it now, that task drives it once more.
             let settled = payments.settle(purchase, &gate).await?;
             Ok(settled.into_view())
         })
     }
 
-    /// Decides about a purchase under review because a person does. Resolves and goes on like
-    /// [`Payments::pay`], with the purchase then; [`Refusal::WrongState`] where it is not under
-    /// review, so of two who decide at once one does. What `acted` makes of the purchase as it was
-    /// stands in the log with the decision.
+    /// Decides a review for a person. Resolves and continues like [`Payments::pay`], with the
+    /// purchase as it is then; [`Refusal::WrongState`] if it is not under review, so of two
+    /// simultaneous decisions only one succeeds. `acted` turns the purchase before it into the
+    /// audit record, which is appended with the decision.
     pub fn decide_review(
         self: &Arc<Self>,
         purchase: PurchaseId,
@@ -245,8 +244,8 @@ impl Payments {
         })
     }
 
-    /// Has an open payment, or a refund under way, looked up at once, and a paid purchase compared
-    /// with the gateway's books: something was heard of it. Any other one is left alone.
+    /// Looks an open payment or refund up at once, and compares a paid purchase with the gateway's
+    /// books, because something was reported about it. Does nothing for other purchases.
     pub fn look_again(&self, purchase: PurchaseId) {
         if self.journal.reads().is_open(purchase) {
             self.put_down(purchase, Duration::ZERO);
@@ -259,8 +258,8 @@ impl Payments {
         }
     }
 
-    /// Drives on what is open, as [`Payments::resume`] says, on a thread of its own until
-    /// [`Payments::stop`]. To be called before the first [`Payments::pay`].
+    /// Resumes open payments ([`Payments::resume`]) on a thread of its own until
+    /// [`Payments::stop`]. Call it before the first [`Payments::pay`].
     pub fn start(self: &Arc<Self>) -> std::io::Result<()> {
         let gate = self.journal.gate();
         let resumed = self.resume(&gate);
@@ -270,14 +269,14 @@ impl Payments {
         })
     }
 
-    /// Ends that thread; what is open stands in the log.
+    /// Ends that thread; open payments are in the log.
     pub fn stop(&self) {
         self.background.stop();
     }
 
-    /// Drives on, at a bounded number at once, every payment that the log says is open, and from
-    /// then on whatever is left open, until it ends or the log stops. To be called before the
-    /// first [`Payments::pay`] and run on the runtime of `gate`; what is open is noted at once.
+    /// Drives every payment that is open in the log, a limited number at once, and from then on
+    /// every payment that is left open, until it ends or the log stops. Call it before the first
+    /// [`Payments::pay`], on the runtime of `gate`; the open payments are collected at once.
     pub fn resume(
         self: &Arc<Self>,
         gate: &Arc<CommitGate>,
@@ -298,19 +297,19 @@ impl Payments {
         }
     }
 
-    /// Resolves once no payment is being driven; those left open are not waited for.
+    /// Resolves once no payment is being driven; open ones that wait for a retry do not count.
     pub async fn idle(&self) {
         self.registry.idle().await;
     }
 
-    /// Payments that are being driven.
+    /// Number of payments being driven.
     pub fn in_flight(&self) -> usize {
         self.registry.driven()
     }
 
-    /// Whether another payment would be driven at once, asked before a buy is taken, while nothing
-    /// is held yet: [`Refusal::Overloaded`], or [`Refusal::GatewayUnavailable`] while nothing is
-    /// sent to the gateway. A buy that slips through waits for its turn, or is declined.
+    /// Whether another payment would be driven at once; checked before a buy is accepted, while
+    /// nothing is held yet: [`Refusal::Overloaded`], or [`Refusal::GatewayUnavailable`] while the
+    /// breaker is open. A buy that slips through waits for its turn, or is declined.
     pub fn admission(&self) -> Result<(), Refusal> {
         if self.in_flight() >= self.settings.in_flight_max {
             Err(Refusal::Overloaded)
@@ -321,17 +320,16 @@ impl Payments {
         }
     }
 
-    /// Whether calls go to the gateway.
+    /// Whether calls are sent to the gateway.
     pub fn circuit(&self) -> Circuit {
         self.calls.circuit()
     }
 
-    /// Payments that are being driven or were left open to be tried again.
+    /// Number of payments being driven or waiting for a retry.
     pub fn open(&self) -> usize {
         self.registry.open()
     }
 
-    /// The gateway that payments go to.
     pub fn gateway(&self) -> &dyn Gateway {
         self.calls.gateway()
     }
@@ -340,7 +338,7 @@ impl Payments {
         &self.suspects
     }
 
-    /// Takes the payment; `None` while another task drives it.
+    /// Claims the payment for this task; `None` while another task drives it.
     pub(super) fn enter(&self, purchase: PurchaseId) -> Option<Driving<'_>> {
         self.registry.enter(purchase)
     }
@@ -353,8 +351,8 @@ impl Payments {
         &self.journal
     }
 
-    /// Waits until the log takes more, or its fault: an append into a full ring would stop the thread,
-    /// and with it everybody else's requests.
+    /// Waits until the log's ring has room, or for its fault: an append into a full ring would
+    /// block the thread and with it all other requests.
     pub(super) async fn log_room(&self) {
         while !self.journal.figures().log_has_room() && self.journal.fault().is_none() {
             tokio::time::sleep(ROOM_LOOK_EVERY).await;
@@ -365,7 +363,7 @@ impl Payments {
         &self.settings
     }
 
-    /// Writing down that money is taken, sealed with today's keys.
+    /// The step that records a capture, with today's keys for the receipt.
     pub(super) fn captured_step(&self, money: CapturedMoney, asked: Currency) -> PaymentStep {
         PaymentStep::Captured {
             capture: money.capture,
@@ -380,7 +378,7 @@ impl Payments {
         &*self.meter
     }
 
-    /// The purchase, and the LSN that must be durable before it is answered.
+    /// The purchase, and the LSN that must be durable before the response.
     pub(super) fn read(&self, purchase: PurchaseId) -> (PurchaseView, Lsn) {
         let read = self.journal.reads().purchase(purchase);
         read.expect("a payment is driven only for a purchase that the journal has")
@@ -393,7 +391,7 @@ impl Payments {
         gate: &CommitGate,
     ) -> Result<PaymentOutcome, StorageFault> {
         let Some(driving) = self.registry.enter(purchase) else {
-            // Somebody else drives it, who may have looked before the last step was written.
+            // The other task may have read the purchase before the last step was recorded.
             self.look_again(purchase);
             let (view, durable_at) = self.read(purchase);
             gate.wait(durable_at).await?;
@@ -464,7 +462,7 @@ impl Payments {
                 let wait = self.settings.refused_backoff(rounds);
                 self.leave_open(driving, (&view, Late::Possible), wait, rounds + 1);
             }
-            // A webhook has it looked at earlier.
+            // A webhook makes it look earlier.
             DriveEnd::Pending => {
                 let wait = Duration::from_millis(self.settings.pending_after_ms);
                 self.leave_open(driving, (&view, Late::Possible), wait, rounds + 1);
@@ -501,7 +499,7 @@ impl Payments {
         waited
     }
 
-    /// Schedules the payment with an unknown outcome; a task that drives it now drives it once more.
+    /// Schedules a payment with an unknown outcome; a task that drives it now drives it once more.
     fn put_down(&self, purchase: PurchaseId, wait: Duration) {
         let due = Instant::now() + wait;
         if let Some(ticket) = self.registry.put_down(purchase, due) {
@@ -514,7 +512,7 @@ impl Payments {
         }
     }
 
-    /// A purchase waits for a person until its deadline.
+    /// Schedules a purchase under review for its deadline.
     fn leave_waiting(&self, driving: Driving<'_>, purchase: PurchaseId, deadline: UnixMs) {
         let (ticket, due) = driving.put_down(Instant::now() + self.until(deadline), Late::Possible);
         self.later.put(RetryLater {
@@ -529,8 +527,8 @@ impl Payments {
         Duration::from_millis(deadline.since_ms(self.journal.now()))
     }
 
-    /// A drive puts its payment down: it is taken up again after `wait`, and at the deadline of a
-    /// void or when it is given up, if that is earlier.
+    /// Schedules an open payment: after `wait`, or at the deadline of its void or of giving up,
+    /// whichever is first.
     fn leave_open(
         &self,
         driving: Driving<'_>,
@@ -565,7 +563,7 @@ impl Payments {
         while self.journal.fault().is_none() {
             let permit = Arc::clone(&parallel).acquire_owned().await;
             let permit = permit.expect("this semaphore is never closed");
-            // Taken out only once it can be driven: the sweeper goes by what stands in the queue.
+            // Taken out only once it can be driven, because the sweeper relies on the queue.
             let again = self.later.next().await;
             let (payments, gate) = (Arc::clone(&self), Arc::clone(&gate));
             tokio::spawn(async move {
@@ -576,7 +574,7 @@ impl Payments {
                     ..
                 } = again;
                 if let Some(driving) = payments.registry.enter_due(purchase, ticket) {
-                    // A fault of the log ends the loop above; its payments are open in the log.
+                    // A fault of the log ends the loop above; its open payments are in the log.
                     let _ = payments.drive(driving, purchase, rounds, &gate).await;
                 }
                 drop(permit);
@@ -594,8 +592,8 @@ impl Payments {
         }
     }
 
-    /// While nothing is sent to the gateway, asks it now and then for something that moves nothing:
-    /// no buyer's payment has to find out whether it is back.
+    /// While the breaker is open, probes the gateway now and then with a harmless call, so that no
+    /// buyer's payment has to.
     async fn keep_probing(&self) {
         let every = Duration::from_millis(self.settings.breaker.open_ms);
         while self.journal.fault().is_none() {
@@ -604,7 +602,7 @@ impl Payments {
                 let asked = self
                     .calls
                     .ask(GatewayCall::List, |gateway| gateway.list(None));
-                // Its end is the breaker's to note.
+                // The breaker records its outcome.
                 let _ = asked.await;
             }
         }
@@ -622,7 +620,7 @@ impl Payments {
                 self.put_down(purchase, Duration::ZERO);
             }
         }
-        // Deadlines are told by the clock on the wall, which can be set.
+        // Deadlines are wall-clock instants, and that clock can be set.
         for (purchase, deadline) in self.journal.reads().reviews() {
             if deadline > now {
                 continue;
@@ -638,10 +636,10 @@ impl Payments {
     }
 }
 
-/// From now on `gateway` goes by the time of `journal`. Everything that asks a gateway says so first:
-/// the wall clock may be wrong for a moment.
+/// Makes `gateway` use the time of `journal`. Call it wherever a gateway is used: the wall clock
+/// may be wrong for a moment.
 pub fn tell_time(gateway: &dyn Gateway, journal: &Arc<Journal>) {
-    // Weak: a gateway may outlive the journal, whose directory is then another's to open.
+    // Weak: a gateway may outlive the journal, whose directory another process may open then.
     let time = Arc::downgrade(journal);
     let wall = || Clock::System.wall();
     gateway.keep_time(Arc::new(move || {
@@ -659,9 +657,9 @@ impl PaymentOutcome {
     }
 }
 
-/// Just behind the beginning of the last step's record. What is durable ends where a record ends,
-/// so that once this is, the whole record is; the end of the log, which others move on all the
-/// time, need not be.
+/// Just behind the start of the last step's record. Durability ends at the end of a record, so once
+/// this LSN is durable the whole record is; waiting for the end of the log would mean waiting for
+/// other appends.
 fn after_last_step(view: &PurchaseView) -> Lsn {
     let last = view
         .history
@@ -681,7 +679,7 @@ fn settled(rest: Option<RestReason>, view: PurchaseView) -> PaymentOutcome {
         Some(RestReason::Captured) => PaymentOutcome::Captured(view),
         Some(RestReason::Declined) => PaymentOutcome::Declined(view),
         Some(RestReason::Voided) => PaymentOutcome::Voided(view),
-        // The hold lives on.
+        // The hold stays.
         Some(RestReason::NoPayment) if !view.declines.is_empty() => PaymentOutcome::Declined(view),
         Some(RestReason::Waiting | RestReason::NoPayment) | None => PaymentOutcome::Open(view),
     }

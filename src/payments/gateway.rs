@@ -22,10 +22,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// A call under way; dropping it gives up waiting for the answer, not what the call does.
+/// A call in progress; dropping it stops waiting for the answer, not the call itself.
 pub type Calling<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Calls that wait for their turn to be sent.
+/// Calls that wait for their turn.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitingCalls {
     /// Those that bring to an end what was begun: captures, voids, refunds and look-ups.
@@ -34,65 +34,65 @@ pub struct WaitingCalls {
     pub new: usize,
 }
 
-/// Says what the core's time is.
+/// Returns the core's time.
 pub type CoreTime = Arc<dyn Fn() -> UnixMs + Send + Sync>;
 
 /// A payment provider.
 pub trait Gateway: Send + Sync + 'static {
-    /// Its word in a purchase's `gateway.name`.
+    /// The word in a purchase's `gateway.name`.
     fn name(&self) -> &'static str;
 
-    /// Which amounts in `currency` it can take; `None`: none at all.
+    /// The amounts in `currency` that it accepts; `None`: none at all.
     fn amounts(&self, currency: Currency) -> Option<AmountRule>;
 
-    /// Whether it can take `amount` in `currency`.
+    /// Whether it accepts `amount` in `currency`.
     fn takes(&self, amount: Amount, currency: Currency) -> bool {
         let rule = self.amounts(currency);
         rule.is_some_and(|rule| rule.takes(amount))
     }
 
-    /// Tells the core's time to a gateway that reckons how old a payment is: the wall clock may be
-    /// wrong for a moment, and a payment must not end for that.
+    /// Gives the core's time to a gateway that computes the age of a payment: the wall clock may be
+    /// wrong for a moment, and no payment may end because of that.
     fn keep_time(&self, time: CoreTime) {
         drop(time);
     }
 
-    /// Waits until a call of this kind may be sent, where the provider takes so many in a time:
-    /// `None`: at once. What waits was not sent, so its time limit has not begun.
+    /// Waits until a call of this kind may be sent, if the provider limits their rate; `None`: at
+    /// once. A waiting call was not sent, so its timeout has not begun.
     fn turn(&self, call: GatewayCall) -> Option<Calling<'_, Result<(), Trouble>>> {
         let _ = call;
         None
     }
 
-    /// How many calls wait for their turn; `None`: there is no pace, and none ever waits.
+    /// Number of calls that wait for their turn; `None`: there is no limit, so none waits.
     fn waiting(&self) -> Option<WaitingCalls> {
         None
     }
 
-    /// Sets money aside.
+    /// Authorizes an amount.
     fn authorize(&self, order: AuthorizeRequest) -> Calling<'_, CallResult<Authorization>>;
 
-    /// Takes all the money that was set aside, and says how much that was.
+    /// Captures the whole authorized amount, and returns how much that was.
     fn capture(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<CapturedMoney>>;
 
-    /// Gives back what was set aside, if anything was, and closes the reference: nothing sent
-    /// under it earlier takes effect later. Declined where it was captured already.
+    /// Voids the authorization, if there is one, and closes the reference: nothing sent under it
+    /// earlier takes effect later. Declined if it is captured already.
     fn void(&self, claim: AuthorizationClaim) -> Calling<'_, CallResult<()>>;
 
-    /// Gives back money that was taken.
+    /// Refunds captured money.
     fn refund(&self, refund: RefundRequest) -> Calling<'_, CallResult<()>>;
 
-    /// What the provider has of a payment. It charges nothing, so it may always be asked again.
+    /// What the provider has of a payment. It charges nothing, so it may always be repeated.
     fn look_up(&self, inquiry: Inquiry) -> Calling<'_, Result<LookupResult, Trouble>>;
 
-    /// What became of one refund. It moves nothing, so it may always be asked again.
+    /// What the provider has of one refund. It moves nothing, so it may always be repeated.
     fn look_up_refund(&self, refund: RefundRequest) -> Calling<'_, Result<FoundRefund, Trouble>>;
 
-    /// One page of every payment that the provider has of ours, in an order of its own that does
-    /// not change; for reconciliation.
+    /// One page of all payments that the provider has of ours, in a stable order of its own, for
+    /// reconciliation.
     fn list(&self, after: Option<PageMark>) -> Calling<'_, Result<ChargePage, Trouble>>;
 
-    /// The same, of which payments that were made before `since` may be left out.
+    /// The same; payments made before `since` may be left out.
     fn list_since(
         &self,
         since: UnixMs,
@@ -103,10 +103,10 @@ pub trait Gateway: Send + Sync + 'static {
     }
 }
 
-/// Our name for a payment at a gateway: `hf-`, the log's id in 16 hexadecimal digits, `-`, the
+/// Our reference of a payment at a gateway: `hf-`, the log's id in 16 hexadecimal digits, `-`, the
 /// purchase's id, `-`, the request that started the payment in 16 hexadecimal digits. Two data
-/// directories never use the same one, so they may share a gateway; and a purchase whose number is
-/// given again, after an older copy of the log was restored, has another.
+/// directories never share one, so they may share a gateway; a purchase number that is assigned
+/// again after an older copy of the log was restored gets another reference.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     log_id: u64,
@@ -124,22 +124,19 @@ impl Reference {
         }
     }
 
-    /// The log it belongs to.
     pub const fn log_id(self) -> u64 {
         self.log_id
     }
 
-    /// The purchase it stands for.
     pub const fn purchase(self) -> PurchaseId {
         self.purchase
     }
 
-    /// The request that started the payment.
     pub const fn request(self) -> RequestId {
         self.request
     }
 
-    /// The reference written `text`; `None` where that is none.
+    /// The reference written as `text`; `None` if it is malformed.
     pub fn parse(text: &str) -> Option<Self> {
         let (log_id, rest) = text.strip_prefix("hf-")?.split_at_checked(16)?;
         let (purchase, request) = rest.strip_prefix('-')?.rsplit_once('-')?;
@@ -159,7 +156,8 @@ fn sixteen_digits(text: &str) -> Option<u64> {
 
 impl fmt::Display for Reference {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `hf-{log_id:016x}-{purchase}-{request:016x}` by hand: every call at the gateway writes it.
+        // `hf-{log_id:016x}-{purchase}-{request:016x}`, formatted by hand because every call writes
+        // it.
         let mut text = *b"hf-0000000000000000-p_00000000000000000000000000000000-0000000000000000";
         for (place, number) in [(3, self.log_id), (55, self.request.0)] {
             hex::encode_to_slice(number.to_be_bytes(), &mut text[place..place + 16])
@@ -170,14 +168,13 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Money to set aside.
+/// An amount to authorize.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizeRequest {
     /// Our name for it.
     pub reference: Reference,
     /// How much, in minor units; above zero.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
     /// From which card.
     pub card: CardToken,
@@ -185,7 +182,7 @@ pub struct AuthorizeRequest {
     pub started_at: UnixMs,
 }
 
-/// What was set aside, to be captured or voided as a whole.
+/// An authorization, to be captured or voided as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizationClaim {
     /// Our name for it.
@@ -195,7 +192,6 @@ pub struct AuthorizationClaim {
     pub authorization: Option<AuthorizationId>,
     /// How much was set aside, in minor units.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
     /// From which card.
     pub card: CardToken,
@@ -203,7 +199,7 @@ pub struct AuthorizationClaim {
     pub started_at: UnixMs,
 }
 
-/// Captured money to give back.
+/// Captured money to refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundRequest {
     /// Our name for the payment.
@@ -212,11 +208,10 @@ pub struct RefundRequest {
     pub capture: Option<CaptureId>,
     /// The gateway's name for the authorization, where it is known.
     pub authorization: Option<AuthorizationId>,
-    /// Which refund of this payment it is, from 1: the same number is the same refund.
+    /// The refund's number within this payment, from 1: the same number is the same refund.
     pub number: u32,
     /// How much of it, in minor units.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
 }
 
@@ -229,7 +224,6 @@ pub struct Inquiry {
     pub authorization: Option<AuthorizationId>,
     /// How much was asked for, in minor units.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
     /// From which card.
     pub card: CardToken,
@@ -237,16 +231,16 @@ pub struct Inquiry {
     pub started_at: UnixMs,
 }
 
-/// Money set aside, as the gateway names it.
+/// An authorization, by the gateway's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorization {
-    /// The gateway's name for it.
+    /// The gateway's id of it.
     pub id: AuthorizationId,
     /// Until when it may be captured, where the gateway says.
     pub capture_before: Option<UnixMs>,
 }
 
-/// Money taken, as the gateway's books have it.
+/// Captured money, by the gateway's books.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapturedMoney {
     /// What it was set aside as.
@@ -255,7 +249,7 @@ pub struct CapturedMoney {
     pub capture: CaptureId,
     /// How much was taken, in minor units.
     pub captured: Amount,
-    /// In which currency; `None`: one that is none of ISO 4217.
+    /// `None`: not one of ISO 4217.
     pub currency: Option<Currency>,
     /// How much of it was given back, in minor units.
     pub refunded: Amount,
@@ -268,7 +262,7 @@ impl CapturedMoney {
     }
 }
 
-/// How a call ended. The one classification: nothing else decides whether to try again.
+/// The result of a call. This is the only classification: nothing else decides whether to retry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallResult<T> {
     /// It took effect.
@@ -277,12 +271,12 @@ pub enum CallResult<T> {
     Declined(Decline),
     /// It had no effect; it may be sent again.
     Retriable(Trouble),
-    /// It may have had effect: to be looked up before anything else is sent.
+    /// It may have had an effect: look it up before sending anything else.
     Unknown(Trouble),
 }
 
 impl<T> CallResult<T> {
-    /// The word for the classification, for metrics and logs.
+    /// The class, for metrics and logs.
     pub const fn class(&self) -> CallClass {
         match self {
             Self::Approved(_) => CallClass::Approved,
@@ -293,7 +287,7 @@ impl<T> CallResult<T> {
     }
 }
 
-/// How a call ended, without what it brought.
+/// The class of a call's result.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CallClass {
     /// It took effect, or a look-up was answered.
@@ -302,12 +296,12 @@ pub enum CallClass {
     Declined,
     /// It had no effect; it may be sent again. Look-ups that fail count here.
     Retriable,
-    /// It may have had effect.
+    /// It may have had an effect.
     Unknown,
 }
 
 impl CallClass {
-    /// Every one, by its number.
+    /// All, by number.
     pub const ALL: [Self; 4] = [
         Self::Approved,
         Self::Declined,
@@ -335,30 +329,29 @@ pub struct Decline {
     pub code: Option<GatewayCode>,
 }
 
-/// Who said no.
+/// Who declined.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DeclinedBy {
     /// The card's issuer.
     Issuer,
-    /// The gateway itself will not do it: not in this state, another amount under the same
-    /// reference, an account that is closed.
+    /// The gateway itself: wrong state, another amount under the same reference, a closed account.
     Gateway,
 }
 
 impl Decline {
-    /// The issuer's no, without a word for why.
+    /// Declined by the issuer, without a code.
     pub const BY_ISSUER: Self = Self {
         by: DeclinedBy::Issuer,
         code: None,
     };
 
-    /// The gateway's own no, without a word for why.
+    /// Declined by the gateway, without a code.
     pub const BY_GATEWAY: Self = Self {
         by: DeclinedBy::Gateway,
         code: None,
     };
 
-    /// The word that the engine keeps.
+    /// The cause that the engine records.
     pub const fn cause(&self) -> DeclineCause {
         match self.by {
             DeclinedBy::Issuer => DeclineCause::DeclinedByIssuer,
@@ -367,7 +360,7 @@ impl Decline {
     }
 }
 
-/// What kept a call from an answer.
+/// Why a call got no usable answer.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Trouble {
     /// No answer in time.
@@ -393,22 +386,22 @@ pub enum Trouble {
 /// What a gateway has under a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookupResult {
-    /// It never heard of it.
+    /// It does not know it.
     Nothing,
     /// The authorization was declined.
     Declined(Decline),
-    /// Money is set aside.
+    /// Authorized.
     Authorized(Authorization),
-    /// Captured, and not refunded completely.
+    /// Captured, and not completely refunded.
     Captured(CapturedMoney),
-    /// What was set aside is given back, or lapsed.
+    /// Voided, or lapsed.
     Voided,
-    /// All that was taken is given back.
+    /// Captured and completely refunded.
     Refunded(CapturedMoney),
 }
 
 impl LookupResult {
-    /// The result for captured money, refunded completely or not.
+    /// The result for captured money, completely refunded or not.
     pub fn taken(money: CapturedMoney) -> Self {
         if money.captured > Amount::ZERO && money.left() == Amount::ZERO {
             Self::Refunded(money)
@@ -421,21 +414,21 @@ impl LookupResult {
 /// What a gateway has of one refund.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum FoundRefund {
-    /// It never heard of it.
+    /// It does not know it.
     Nothing,
-    /// It is on its way: neither done nor refused yet.
+    /// In progress.
     Pending,
-    /// The money went back.
+    /// Done.
     Succeeded,
     /// It was refused, or came back.
     Failed,
 }
 
-/// Where a page ends; opaque, the gateway's own.
+/// The end of a page; opaque, defined by the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageMark(pub String);
 
-/// Some of the payments that a gateway has.
+/// A page of the payments that a gateway has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargePage {
     /// The payments.
@@ -444,14 +437,13 @@ pub struct ChargePage {
     pub next: Option<PageMark>,
 }
 
-/// One payment as its gateway's books have it.
+/// One payment in its gateway's books.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charged {
     /// The name under which it was asked for, where that is one of ours.
     pub reference: Option<Reference>,
     /// The gateway's own name for it.
     pub gateway_id: String,
-    /// In which currency.
     pub currency: Currency,
     /// Money set aside and neither taken nor given back.
     pub authorized: Amount,
@@ -461,7 +453,7 @@ pub struct Charged {
     pub refunded: Amount,
 }
 
-/// Which call was made; the metric's label.
+/// The kind of a call; the metric's label.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum GatewayCall {
     /// [`Gateway::authorize`].
@@ -481,7 +473,7 @@ pub enum GatewayCall {
 }
 
 impl GatewayCall {
-    /// Every one, by its number.
+    /// All, by number.
     pub const ALL: [Self; 7] = [
         Self::Authorize,
         Self::Capture,

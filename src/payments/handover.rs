@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
-/// A payment under way. Dropping it does not stop the payment.
+/// A payment in progress. Dropping it does not stop the payment.
 #[must_use = "the payment continues without it, but its outcome must be awaited"]
 pub struct PaymentFuture<T: Send + 'static> {
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
@@ -21,7 +21,7 @@ pub struct PaymentFuture<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> PaymentFuture<T> {
-    /// Wraps `work`; to be called on the runtime that it shall go on on.
+    /// Wraps `work`; call it on the runtime that continues it.
     pub(super) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
             work: Some(Box::pin(work)),
@@ -34,7 +34,7 @@ impl<T: Send + 'static> Future for PaymentFuture<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        // Taken out while it runs: work that panicked is not handed over.
+        // Taken out while it runs, so that work that panicked is not handed over.
         let mut work = self
             .work
             .take()

@@ -14,20 +14,18 @@ use std::collections::BinaryHeap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A payment to take up again.
+/// A payment to resume.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RetryLater {
-    /// When.
     pub(super) due: Instant,
-    /// Which.
     pub(super) purchase: PurchaseId,
-    /// Which putting down this is.
+    /// The scheduling that it belongs to.
     pub(super) ticket: Ticket,
-    /// Drives that left it open.
+    /// Number of drives that left it open.
     pub(super) rounds: u32,
 }
 
-/// Payments to take up again.
+/// Payments to resume.
 #[derive(Debug, Default)]
 pub(super) struct Later {
     queue: Mutex<BinaryHeap<Reverse<RetryLater>>>,
@@ -40,7 +38,7 @@ impl Later {
         self.changed.notify_one();
     }
 
-    /// When the first one is due, or was.
+    /// When the first one is due.
     pub(super) fn first_due(&self) -> Option<Instant> {
         self.queue.lock().peek().map(|Reverse(first)| first.due)
     }
@@ -53,7 +51,7 @@ impl Later {
             match first {
                 None => changed.await,
                 Some(first) if first.due > Instant::now() => {
-                    // Either it is due, or an earlier one may have come.
+                    // It is due, or an earlier one may have been added.
                     let _ = tokio::time::timeout_at(first.due, changed).await;
                 }
                 Some(_) => {

@@ -21,31 +21,31 @@ use crate::payments::driver::Payments;
 use crate::payments::gateway::{CallResult, Decline, FoundRefund, GatewayCall, RefundRequest};
 use crate::payments::settle::{has_books, refunded_of};
 
-/// What is known of a refund at the gateway.
+/// What is known about a refund at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KnownRefund {
     /// Not sent yet: known only to the task that recorded the intent, if the process has not crashed.
     Unasked,
-    /// It may have been asked for.
+    /// It may have been requested.
     InDoubt,
-    /// What the gateway has of it, by its answer or by a look-up.
+    /// The gateway's state of it, from its answer or a look-up.
     Has(FoundRefund),
-    /// The gateway refused it, and has nothing of it.
+    /// The gateway refused it, and does not have it.
     Refused(Option<GatewayCode>),
 }
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundAction {
-    /// Ask the gateway what it has of it.
+    /// Look it up at the gateway.
     LookUp,
-    /// Ask the gateway to give the money back.
+    /// Request it from the gateway.
     Send,
-    /// Write down that the money went back.
+    /// Record that it was made.
     RecordSucceeded,
-    /// Write down that it did not, with the gateway's word for why.
+    /// Record that it failed, with the gateway's reason code.
     RecordFailed(Option<GatewayCode>),
-    /// It is on its way: look again later.
+    /// It is in progress: look again later.
     Later,
 }
 
@@ -61,27 +61,27 @@ pub fn next_refund(known: &KnownRefund) -> RefundAction {
     }
 }
 
-/// Whether something ended.
+/// How a drive of a refund ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum DriveEnd {
-    /// It did.
+    /// The refund ended.
     Reached,
-    /// It is to be taken up again.
+    /// It is resumed later.
     Open,
-    /// The gateway refuses, and a person has to act: it is taken up again, rarely.
+    /// The gateway refuses and a person must act: it is resumed, rarely.
     Refused,
-    /// It is on its way at the gateway, which may take days.
+    /// It is in progress at the gateway, which may take days.
     Pending,
 }
 
-/// One refund on its way.
+/// A refund while it is driven.
 pub(super) struct RefundDrive<'a> {
     payments: &'a Payments,
     view: PurchaseView,
     refund: RefundView,
     durable_at: Lsn,
     known: KnownRefund,
-    /// The gateway refused it; not yet looked up.
+    /// The gateway refused it; a look-up has not confirmed it yet.
     refused: Option<Decline>,
     tries: FailedTries,
 }
@@ -104,7 +104,7 @@ impl<'a> RefundDrive<'a> {
         }
     }
 
-    /// Does what the table says until the refund ends or the tries are spent.
+    /// Follows the table until the refund ends or no retries are left.
     pub(super) async fn run(mut self, gate: &CommitGate) -> Result<DriveEnd, StorageFault> {
         loop {
             self.payments.log_room().await;
@@ -116,7 +116,8 @@ impl<'a> RefundDrive<'a> {
                     continue;
                 }
                 RefundAction::Send => {
-                    // What a crash takes of the intent must not be gone from the gateway.
+                    // The intent must be durable first: otherwise a crash could lose it after the
+                    // gateway has refunded.
                     self.payments.durable(self.durable_at, gate).await?;
                     if self.send().await == Go::Leave {
                         return Ok(DriveEnd::Open);
@@ -138,8 +139,8 @@ impl<'a> RefundDrive<'a> {
         }
     }
 
-    /// A refusal may be for money that went back at the gateway's own site: its books are looked up
-    /// first, and what they say is written down, too.
+    /// The reason may be a refund made at the gateway's own site, so its books are looked up first,
+    /// and what they show is recorded, too.
     async fn record_failed(&mut self, code: Option<GatewayCode>) -> Result<Go, StorageFault> {
         let refused = matches!(self.known, KnownRefund::Refused(_));
         let total = if refused && has_books(&self.view) {
@@ -227,7 +228,7 @@ impl<'a> RefundDrive<'a> {
     }
 }
 
-/// What the gateway is asked for.
+/// The request for the gateway.
 pub(super) fn order_of(
     payments: &Payments,
     view: &PurchaseView,

@@ -18,10 +18,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Parts that payments are spread over.
+/// Number of parts that payments are spread over.
 const SHARDS: usize = 64;
 
-/// Payments that are driven or left open.
+/// Payments that are driven or open.
 #[derive(Debug)]
 pub(super) struct Registry {
     shards: Box<[CachePadded<Marks>]>,
@@ -32,7 +32,7 @@ pub(super) struct Registry {
 
 type Marks = Mutex<HashMap<PurchaseId, DriveMark>>;
 
-/// Names one putting down for later.
+/// Identifies one scheduling of a payment.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
@@ -63,7 +63,7 @@ impl Registry {
         }
     }
 
-    /// Takes the payment; `None` while another task drives it.
+    /// Claims the payment; `None` while another task drives it.
     pub(super) fn enter(&self, purchase: PurchaseId) -> Option<Driving<'_>> {
         let late = match self.shard(purchase).lock().entry(purchase) {
             Entry::Occupied(mut entry) => match *entry.get() {
@@ -81,8 +81,8 @@ impl Registry {
         Some(self.driving(purchase, late))
     }
 
-    /// Takes the payment that was put down for later under `ticket`; `None` where it was taken up,
-    /// or put down anew, since.
+    /// Claims the payment that was scheduled under `ticket`; `None` if it was claimed or scheduled
+    /// again since.
     pub(super) fn enter_due(&self, purchase: PurchaseId, ticket: Ticket) -> Option<Driving<'_>> {
         let mut shard = self.shard(purchase).lock();
         let mark = shard.get_mut(&purchase)?;
@@ -110,9 +110,8 @@ impl Registry {
         }
     }
 
-    /// Puts a payment down to be taken up at `due`, in doubt unless whoever drove it last knows
-    /// better. `None` where somebody drives it, who
-    /// is asked to have it driven once more.
+    /// Schedules a payment for `due`, with an unknown outcome unless its last drive knows better.
+    /// `None` if a task drives it, which then drives it once more.
     pub(super) fn put_down(&self, purchase: PurchaseId, due: Instant) -> Option<Ticket> {
         let ticket = self.ticket();
         match self.shard(purchase).lock().entry(purchase) {
@@ -133,8 +132,8 @@ impl Registry {
         Some(ticket)
     }
 
-    /// Whether no task drives the payment: it is neither driven nor waiting for its turn in the
-    /// queue, whose first entry is due at `next_due`; `grace` allowed.
+    /// Whether no task drives the payment, and it does not wait for its turn in the queue, whose
+    /// first entry is due at `next_due`, with `grace` allowed.
     pub(super) fn is_neglected(
         &self,
         purchase: PurchaseId,
@@ -151,7 +150,7 @@ impl Registry {
         }
     }
 
-    /// Whether the payment is to be taken up later than now.
+    /// Whether the payment is scheduled for later.
     pub(super) fn rests(&self, purchase: PurchaseId) -> bool {
         let now = Instant::now();
         match self.shard(purchase).lock().get(&purchase) {
@@ -164,17 +163,17 @@ impl Registry {
         Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// How many are driven.
+    /// Number of payments being driven.
     pub(super) fn driven(&self) -> usize {
         self.driven.load(Ordering::Acquire)
     }
 
-    /// How many are driven or left open.
+    /// Number of payments being driven or open.
     pub(super) fn open(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    /// Resolves once none is driven.
+    /// Resolves once none is being driven.
     pub(super) async fn idle(&self) {
         loop {
             let notified = self.idle.notified();
@@ -186,13 +185,13 @@ impl Registry {
     }
 
     fn shard(&self, purchase: PurchaseId) -> &Marks {
-        // Purchases are numbered shard by shard of the engine: mixed, so that few spread too.
+        // Purchases are numbered shard by shard of the engine; mixing spreads a few of them, too.
         let mixed = purchase.place().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         &self.shards[usize::from(mixed.to_be_bytes()[0]) % SHARDS]
     }
 }
 
-/// Nobody else drives the payment while this lives. Dropped before [`Driving::end`] or
+/// No other task drives the payment while this exists. Dropped before [`Driving::end`] or
 /// [`Driving::put_down`], it leaves the payment marked as open, and the sweeper finds it.
 #[derive(Debug)]
 pub(super) struct Driving<'a> {
@@ -203,13 +202,13 @@ pub(super) struct Driving<'a> {
 }
 
 impl Driving<'_> {
-    /// Whether a call of an earlier drive may still take effect with an unknown outcome.
+    /// Whether a call of an earlier drive may still take effect.
     pub(super) fn late(&self) -> Late {
         self.late
     }
 
-    /// The payment has ended, and nothing of it is kept. Whether another drive was requested
-    /// drive meanwhile.
+    /// Ends the payment, of which nothing is kept. Returns whether another drive was requested
+    /// meanwhile.
     pub(super) fn end(mut self) -> DriveAgain {
         self.ended = true;
         let mut shard = self.registry.shard(self.purchase).lock();
@@ -219,8 +218,8 @@ impl Driving<'_> {
         }
     }
 
-    /// The payment is to be taken up again at `due`, or at once where somebody asked for it while
-    /// it was driven. Whoever takes it up finds it free.
+    /// Schedules the payment for `due`, or for now if another drive was requested meanwhile. The
+    /// next task finds it free.
     pub(super) fn put_down(mut self, due: Instant, late: Late) -> (Ticket, Instant) {
         self.ended = true;
         self.leave(due, late)
@@ -282,7 +281,7 @@ mod tests {
         let driving = registry.enter_due(id, second).expect("the last one");
         assert_eq!(driving.late(), Late::Possible);
         assert!(registry.enter_due(id, second).is_none());
-        // Asked for meanwhile: due at once, whatever its driver says.
+        // Requested meanwhile: due at once, whatever its driver says.
         assert_eq!(registry.put_down(id, later), None);
         let (third, due) = driving.put_down(later, Late::Impossible);
         assert!(due < later);
@@ -302,7 +301,7 @@ mod tests {
         assert!(!registry.is_neglected(id, Duration::ZERO, None));
         let _ = driving.put_down(Instant::now() + Duration::from_mins(1), Late::Possible);
         assert!(!registry.is_neglected(id, Duration::ZERO, None));
-        // Its drive went away without a word.
+        // Its drive was dropped.
         drop(registry.enter(id).expect("left open"));
         assert!(!registry.is_neglected(id, Duration::from_mins(1), None));
         while !registry.is_neglected(id, Duration::ZERO, None) {

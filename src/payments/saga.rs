@@ -17,7 +17,7 @@ use crate::engine::lifecycle::PurchaseState;
 use crate::ids::GatewayCode;
 use crate::payments::gateway::{Authorization, CapturedMoney, LookupResult};
 
-/// What is known of the gateway about one purchase.
+/// What is known about one payment at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayState {
     /// No call that may have had an effect was made since the last step was recorded: known only to
@@ -38,7 +38,7 @@ pub enum GatewayState {
 }
 
 impl GatewayState {
-    /// What `found` says of a payment for which `asked` was asked.
+    /// The knowledge from the look-up result `found` of a payment for which `asked` was requested.
     pub fn of(found: LookupResult, asked: Quote) -> Self {
         match found {
             LookupResult::Captured(money) => match difference(&money, asked) {
@@ -54,7 +54,7 @@ impl GatewayState {
     }
 }
 
-/// What of a capture is not as it was asked for.
+/// What differs between a capture and the request.
 pub fn difference(money: &CapturedMoney, asked: Quote) -> Option<CaptureDifference> {
     if money.currency != Some(asked.currency) {
         Some(CaptureDifference::Currency)
@@ -65,67 +65,67 @@ pub fn difference(money: &CapturedMoney, asked: Quote) -> Option<CaptureDifferen
     }
 }
 
-/// What a person has to do with a payment.
+/// The state of a payment's review.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Review {
-    /// Nothing.
+    /// No review.
     No,
-    /// They decide before the money is taken.
+    /// A person must decide before the capture.
     Wanted,
-    /// They had until now; it is decided so without them.
+    /// The deadline has passed, and decides.
     Due(Verdict),
 }
 
-/// Whether an attempt to authorize whose answer never came may still take effect.
+/// Whether an authorization without an answer may still take effect.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Late {
-    /// None is under way, or the reference is closed.
+    /// None is in progress, or the reference is closed.
     Impossible,
-    /// One may be.
+    /// One may.
     Possible,
 }
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Ask the gateway.
+    /// Call the gateway.
     Ask(Ask),
-    /// Write down what is known, or what is about to be asked.
+    /// Record what is known, or what is about to be called.
     Record(Record),
     /// Nothing for the saga to do.
     Rest(RestReason),
 }
 
-/// What the gateway is asked.
+/// The calls of the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// What it has.
+    /// Look up what it has.
     LookUp,
-    /// To set the money aside.
+    /// Authorize.
     Authorize,
-    /// To take the money.
+    /// Capture.
     Capture,
-    /// To close the reference, under which it has nothing, so that no attempt that is still on its
-    /// way sets money aside later.
+    /// Close the reference, under which it has nothing, so that no authorization still in transit
+    /// takes effect later.
     Close,
-    /// To give the authorization back, and to close the reference.
+    /// Void the authorization, and close the reference.
     Void,
-    /// To give back what is left of what it took.
+    /// Refund what is left of the captured money.
     GiveBack(CapturedMoney),
 }
 
-/// What is written down.
+/// The records of the saga.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// The money is set aside.
+    /// The authorization.
     Authorized(Authorization),
-    /// Nothing was charged, with the gateway's word for why; the units are free.
+    /// Nothing was charged, with the gateway's reason code; the units are free.
     Declined(DeclineCause, Option<GatewayCode>),
-    /// A person is to decide.
+    /// A review is opened.
     OpenReview,
     /// The decision of the deadline, because no person decided in time.
     DecideReview(Verdict),
-    /// The intent to capture.
+    /// The intent to capture; the gateway is called once this is durable.
     StartCapture,
     /// The capture, which sells the units.
     Captured(CapturedMoney),
@@ -133,7 +133,7 @@ pub enum Record {
     Differs(CaptureDifference, CapturedMoney),
     /// The intent to void.
     StartVoid(VoidCause),
-    /// The gateway has nothing of it any more; what it had captured and refunded, if anything.
+    /// The gateway has nothing of it any more, and what it had captured and refunded, if anything.
     Voided(Option<CapturedMoney>),
 }
 
@@ -144,11 +144,11 @@ pub enum RestReason {
     Captured,
     /// Ended with nothing charged.
     Declined,
-    /// Ended with the authorization given back.
+    /// Ended with the authorization voided.
     Voided,
-    /// A person has to act first.
+    /// A person must act first.
     Waiting,
-    /// There is no payment: a hold, or a hold that ended.
+    /// There is no payment: an open or ended hold.
     NoPayment,
 }
 
@@ -184,7 +184,7 @@ fn authorizing(known: &GatewayState) -> Action {
         GatewayState::Has(LookupResult::Authorized(authorization)) => {
             Action::Record(Record::Authorized(authorization.clone()))
         }
-        // Captured already: its steps were lost in a crash, and are written again one by one.
+        // Captured already: a crash lost the steps, so they are recorded again one by one.
         GatewayState::Has(LookupResult::Captured(money)) | GatewayState::Differs(_, money) => {
             Action::Record(Record::Authorized(money.authorization.clone()))
         }
@@ -192,8 +192,8 @@ fn authorizing(known: &GatewayState) -> Action {
             Action::Record(Record::Declined(decline.cause(), decline.code.clone()))
         }
         GatewayState::GivenUp(Late::Possible) => Action::Ask(Ask::Close),
-        // Voided before it was known here: closed because it was given up, and the answer was lost,
-        // or at the gateway's own site. No issuer said no.
+        // Voided without a record of it: the reference was closed and the answer was lost, or it
+        // was voided at the gateway's own site. No issuer declined.
         GatewayState::Has(LookupResult::Voided | LookupResult::Refunded(_))
         | GatewayState::GivenUp(Late::Impossible) => {
             Action::Record(Record::Declined(DeclineCause::GatewayUnavailable, None))
@@ -207,7 +207,7 @@ fn authorized(review: Review, known: &GatewayState) -> Action {
         | GatewayState::Has(LookupResult::Authorized(_) | LookupResult::Captured(_))
         | GatewayState::Differs(..) => match review {
             Review::No => Action::Record(Record::StartCapture),
-            // Even if the money is captured already, a person decides whether it stays.
+            // Even if it is captured already, a person decides whether it stays.
             Review::Wanted | Review::Due(_) => Action::Record(Record::OpenReview),
         },
         GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::Ask(Ask::LookUp),
@@ -232,7 +232,7 @@ fn capturing(known: &GatewayState) -> Action {
         GatewayState::Has(LookupResult::Captured(money)) => {
             Action::Record(Record::Captured(money.clone()))
         }
-        // A receipt is sealed only over what was asked for and confirmed.
+        // A receipt is sealed only over what was requested and confirmed.
         GatewayState::Differs(difference, money) => {
             Action::Record(Record::Differs(*difference, money.clone()))
         }
@@ -250,14 +250,15 @@ fn capturing(known: &GatewayState) -> Action {
 
 fn voiding(known: &GatewayState) -> Action {
     match known {
-        // Where it has nothing, something may still be on its way: voiding closes the reference.
+        // If it has nothing, an authorization may still be in transit: voiding closes the
+        // reference.
         GatewayState::Has(LookupResult::Authorized(_) | LookupResult::Nothing)
         | GatewayState::CaptureRefused => Action::Ask(Ask::Void),
         GatewayState::Unasked | GatewayState::InDoubt | GatewayState::GivenUp(_) => {
             Action::Ask(Ask::LookUp)
         }
-        // The gateway refused the capture and captured nevertheless, or a person captured on its site:
-        // no money without goods, so any amount goes back.
+        // The gateway captured although it refused, or a person captured at its site. No money
+        // without goods, so any amount is refunded.
         GatewayState::Has(LookupResult::Captured(money)) | GatewayState::Differs(_, money) => {
             Action::Ask(Ask::GiveBack(money.clone()))
         }
@@ -277,7 +278,7 @@ mod tests {
     use crate::money::{Amount, Currency, Price};
     use crate::payments::gateway::Decline;
 
-    /// Everything that can be known, by the words of the table.
+    /// Every kind of knowledge, by the words of the table.
     fn every_known() -> [(&'static str, GatewayState); 12] {
         let authorization = || Authorization {
             id: AuthorizationId::parse("a").expect("an id"),
@@ -345,7 +346,7 @@ mod tests {
         }
     }
 
-    /// Calls to the gateway in capitals; what is written down in small letters.
+    /// Calls to the gateway in capitals, records in small letters.
     const TABLE: &str = "
         authorizing  unasked     AUTHORIZE
         authorizing  doubt       LOOK-UP
@@ -435,7 +436,7 @@ mod tests {
             .collect();
         for state in PurchaseState::ALL {
             for (known_word, known) in every_known() {
-                // Two states are both told as `stuck`.
+                // Two states share the word `stuck`.
                 let state_word = match state {
                     PurchaseState::CaptureDiffers => "differs",
                     _ => state.as_str(),
@@ -502,7 +503,7 @@ mod tests {
             assert_eq!(rests, !state.is_open_payment(), "{}", state.as_str());
         }
     }
-    /// Where a person decides, only these differ from the table above.
+    /// With a review, only these pairs differ from the table above.
     #[test]
     fn what_is_to_be_reviewed_is_never_captured_before_it_is_decided() {
         use PurchaseState as S;

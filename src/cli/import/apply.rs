@@ -1,7 +1,7 @@
 //! Owns writing a plan into the data directory.
 //!
-//! Invariants: the directory is this process's alone meanwhile; once this returns, everything that
-//! the report calls taken is durable.
+//! Invariants: this process holds the directory's lock; when this returns, everything that the
+//! report calls imported is durable.
 
 use super::mapping::Meaning;
 use super::outcome::ImportReport;
@@ -12,7 +12,7 @@ use crate::engine::event::{
 use crate::ids::{KeyOwner, Lsn, ProductId, RequestId};
 use crate::journal::{Imported, Journal, JournalOptions, NotImported, StorageFault, WriteError};
 
-/// Carries `plan` out.
+/// Carries out `plan`.
 pub(super) fn carry_out(
     plan: &ImportPlan,
     options: JournalOptions,
@@ -77,7 +77,7 @@ fn write(
     Ok(end)
 }
 
-/// A product of which only the units are known: not for sale until the operator sets it.
+/// A product of which only the units are known: not on sale until the operator sets it.
 fn unknown_product(product: &ProductId, units: u32) -> ProductSet {
     ProductSet {
         product: product.clone(),

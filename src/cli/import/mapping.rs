@@ -7,20 +7,20 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What something in Redis means here.
+/// The meaning of an entry in Redis.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Meaning {
-    /// Units of a product that are left.
+    /// Available units of a product.
     Stock,
-    /// Units of a product that are sold.
+    /// Sold units of a product.
     Sold,
     /// Units of a product that a buyer has.
     Holdings,
     /// Uses of a promotion.
     Promotions,
-    /// An idempotency key that was used.
+    /// A used idempotency key.
     Keys,
-    /// A webhook's nonce that was used.
+    /// A used nonce of a webhook.
     Nonces,
 }
 
@@ -69,7 +69,7 @@ impl Meaning {
     }
 }
 
-/// What kind of value stands under a key.
+/// The type of a value in Redis.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ValueType {
@@ -81,11 +81,11 @@ pub(super) enum ValueType {
     Zset,
 }
 
-/// All of it.
+/// The whole mapping.
 #[derive(Debug)]
 pub(super) struct Mapping {
     pub(super) rules: Vec<MappingRule>,
-    /// The API key's name under which idempotency keys were used.
+    /// The name of the API key that the idempotency keys were used with.
     pub(super) key_owner: String,
 }
 
@@ -99,7 +99,7 @@ pub(super) struct MappingRule {
     pub(super) field: Option<Pattern>,
 }
 
-/// As it stands in the file.
+/// As written in the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -130,7 +130,7 @@ impl Default for Mapping {
 }
 
 impl Mapping {
-    /// Reads a file; a section that it leaves out stays as usual.
+    /// Reads a file; sections that it leaves out keep their defaults.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let told = |why: String| format!("the mapping {}: {why}", path.display());
         let text = crate::files::read_text(path, crate::files::TEXT_BYTES_MAX)
@@ -164,21 +164,21 @@ impl Mapping {
         })
     }
 
-    /// What `key` means, with the names in it.
+    /// The meaning of `key`, with the names in it.
     pub(super) fn rule_for(&self, key: &str) -> Option<(&MappingRule, Names)> {
         let found = |rule| Some((rule, MappingRule::names_in(rule, key)?));
         self.rules.iter().find_map(found)
     }
 }
 
-/// What is wrong with a mapping, and where. The parser's own text has several lines and quotes the
+/// The error of a mapping, in one line: the parser's own text has several lines and quotes the
 /// file.
 fn sentence(text: &str, error: &toml::de::Error) -> String {
     let (line, column) = crate::files::place_in(text, error.span().map_or(0, |it| it.start));
     let what = if text.parse::<toml::Table>().is_err() {
         "this is not TOML"
     } else if error.message().starts_with("unknown field") {
-        // It names keys only: the unknown one, and those that there are.
+        // It only names keys: the unknown one, and the known ones.
         error.message()
     } else {
         "the value does not fit its key: `type` is \"string\", \"hash\" or \"zset\", `skip` is true or \
@@ -235,15 +235,15 @@ fn rule(meaning: Meaning, section: Option<MappingSection>) -> Result<MappingRule
     })
 }
 
-/// What stood in place of names.
+/// The text in place of each name.
 pub(super) type Names = BTreeMap<String, String>;
 
 /// Text with names in braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
-    /// What stands before the first name.
+    /// The text before the first name.
     head: String,
-    /// Each name, and what stands behind it.
+    /// Each name, and the text after it.
     rest: Vec<(String, String)>,
 }
 
@@ -267,7 +267,7 @@ impl Pattern {
         self.rest.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The names in `text`, where it fits.
+    /// The names in `text`, if it matches.
     pub(super) fn matched(&self, text: &str) -> Option<Names> {
         let mut left = text.strip_prefix(self.head.as_str())?;
         let mut names = Names::new();
@@ -276,7 +276,7 @@ impl Pattern {
             let end = if is_last {
                 left.strip_suffix(behind.as_str())?.len()
             } else {
-                // At least one character is the name's.
+                // A name has at least one character.
                 let first = left.chars().next()?.len_utf8();
                 first + left[first..].find(behind.as_str())?
             };

@@ -13,19 +13,19 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Entries left out that the table names.
+/// Maximum number of skipped entries that the table names.
 const NAMED_IN_TABLE_MAX: usize = 20;
-/// Entries left out that the JSON names; the rows count all.
+/// Maximum number of skipped entries that the JSON names; the rows count all.
 const NAMED_MAX: usize = 10_000;
 
-/// What came of an import.
+/// The result of an import.
 #[derive(Debug)]
 pub(super) struct ImportReport {
     applied: bool,
     rows: BTreeMap<Meaning, Row>,
     /// The first [`NAMED_MAX`].
     left_out: Vec<LeftOut>,
-    /// Conflicts that showed only when it was written.
+    /// Conflicts that were found only while writing.
     late: usize,
 }
 
@@ -56,7 +56,7 @@ impl ImportReport {
         }
     }
 
-    /// From here on it is written.
+    /// Marks that writing begins.
     pub(super) fn applying(&mut self) {
         self.applied = true;
     }
@@ -103,12 +103,12 @@ impl ImportReport {
         });
     }
 
-    /// How many conflicts there are.
+    /// Number of conflicts.
     pub(super) fn conflicts(&self) -> usize {
         self.rows.values().map(|row| row.conflicts).sum()
     }
 
-    /// How many of them showed only when it was written.
+    /// Number of conflicts that were found only while writing.
     pub(super) fn late_conflicts(&self) -> usize {
         self.late
     }

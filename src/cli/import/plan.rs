@@ -1,9 +1,8 @@
-//! Owns comparing what a Redis knows with what the data directory has: what is to be taken over,
-//! what is there, what contradicts.
+//! Owns comparing a Redis with the data directory: what to import, what exists, what conflicts.
 //!
-//! Invariants: every entry that was found ends in exactly one row; what cannot be taken without loss
-//! is a conflict; where stock and sales of the two do not go together, neither is taken; what is
-//! planned has room, so that writing it finds no further conflict.
+//! Invariants: every entry that was found is counted in exactly one row; what cannot be imported
+//! without loss is a conflict; if stock and sales of a product contradict each other, neither is
+//! imported; the plan has room, so that writing it finds no further conflict.
 
 use super::mapping::Meaning;
 use super::outcome::ImportReport;
@@ -16,10 +15,10 @@ use crate::time::UnixMs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What is to be taken over.
+/// What to import.
 #[derive(Debug, Default)]
 pub(super) struct ImportPlan {
-    /// Products that are not there: with all their units.
+    /// Products that do not exist here: with all their units.
     pub(super) products: Vec<(ProductId, u32)>,
     pub(super) sold: Vec<(ProductId, u32)>,
     pub(super) holdings: Vec<(UserId, ProductId, u32)>,
@@ -29,7 +28,7 @@ pub(super) struct ImportPlan {
 }
 
 impl ImportPlan {
-    /// Compares. `key_owner` is whose idempotency keys they are, or why they are nobody's.
+    /// Compares. `key_owner` is the owner of the idempotency keys, or why they have none.
     pub(super) fn make(
         found: &RedisContents,
         key_owner: &Result<KeyOwner, String>,
@@ -50,7 +49,7 @@ impl ImportPlan {
                 known.insert(product.as_str());
             }
         }
-        // What goes with a stock is in that one's row.
+        // Sales that belong to a stock are in that one's row.
         let alone = |product: &&String| !found.stock.contains_key(*product);
         for product in found.sold.keys().filter(alone) {
             outcome.conflict(Meaning::Sold, product, NO_STOCK);
@@ -86,7 +85,7 @@ impl ImportPlan {
         plan
     }
 
-    /// Whether the product is, or will be, as the Redis says.
+    /// Whether the product is, or will be, as in the Redis.
     fn product(
         &mut self,
         name: &str,
@@ -145,7 +144,7 @@ impl ImportPlan {
         true
     }
 
-    /// `uncounted` is how many units of the product buyers have without a stock that says so.
+    /// `uncounted` is how many units of the product buyers have that no stock accounts for.
     fn holding(
         &mut self,
         holding: &Holding<'_>,

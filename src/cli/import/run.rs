@@ -1,4 +1,4 @@
-//! Owns one import, step by step: read, compare, take over, tell.
+//! Owns one import, step by step: read, compare, write, report.
 
 use super::mapping::Mapping;
 use super::outcome::ImportReport;
@@ -10,8 +10,8 @@ use crate::ids::KeyOwner;
 use crate::journal::{ClockBehind, ImportTarget};
 use std::process::ExitCode;
 
-/// Runs it; exit 0 when everything that was understood is taken (or would be), 2 where the URL is
-/// none, 1 otherwise.
+/// Runs it; exit 0 if everything that was understood is imported (or would be), 2 if the URL is
+/// malformed, 1 otherwise.
 pub(in crate::cli) fn redis(arguments: &Redis) -> ExitCode {
     let Some(redis) = source::client(&arguments.url) else {
         return fail(
@@ -51,7 +51,7 @@ fn status_of(outcome: &ImportReport, skip_conflicts: bool) -> ExitCode {
     }
 }
 
-/// The shop's API key of this name, which buyers' idempotency keys came with.
+/// The shop's API key with this name, which buyers' idempotency keys were used with.
 fn shop_key(keys: &[ApiKey], name: &str) -> Result<KeyOwner, String> {
     let key = keys.iter().find(|key| key.owner.as_str() == name);
     match key.map(|key| (key.role, &key.owner)) {

@@ -1,8 +1,8 @@
-//! Owns reading a Redis: one `SCAN` over all keys, the values of those that mean something.
+//! Owns reading a Redis: one `SCAN` over all keys, and the values of those with a meaning.
 //!
-//! Invariants: nothing is written; nothing is asked that keeps the server from others (`SCAN`,
-//! `HSCAN`, `ZSCAN` in steps, `MGET` of a few hundred); what cannot be understood is named with
-//! its reason. A key that `SCAN` gives twice counts once.
+//! Invariants: nothing is written; no command blocks the server for long (`SCAN`, `HSCAN`, `ZSCAN`
+//! in steps, `MGET` of a few hundred); what cannot be understood is named with its reason. A key
+//! that `SCAN` returns twice counts once.
 
 use super::mapping::{Mapping, MappingRule, Meaning, Names, ValueType};
 use super::outcome::ImportReport;
@@ -18,16 +18,16 @@ const SCAN_COUNT: usize = 1000;
 /// Keys in one `MGET`.
 const MGET_KEYS: usize = 500;
 
-/// How long the server may take for one answer.
+/// Timeout of one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Fields with values, or members with scores.
 type FieldValues = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// What the Redis knows.
+/// What the Redis contains.
 #[derive(Debug, Default)]
 pub(super) struct RedisContents {
-    /// Units left, by product.
+    /// Available units, by product.
     pub(super) stock: BTreeMap<String, u64>,
     /// Units sold, by product.
     pub(super) sold: BTreeMap<String, u64>,
@@ -35,21 +35,21 @@ pub(super) struct RedisContents {
     pub(super) holdings: BTreeMap<(String, String), u64>,
     /// Uses by promotion.
     pub(super) uses: BTreeMap<String, u64>,
-    /// Idempotency keys, each with whose it is where that is known: two buyers may use the same one.
+    /// Idempotency keys, each with its buyer if known: two buyers may use the same one.
     pub(super) keys: BTreeSet<(String, Option<String>)>,
     /// Webhook nonces.
     pub(super) nonces: BTreeSet<String>,
-    /// Whether units left were looked for.
+    /// Whether available units were looked for.
     pub(super) stock_is_read: bool,
 }
 
-/// The Redis that `url` names; `None`: it is no URL of a Redis. It may hold a password, so nothing
+/// The client for `url`; `None`: not a URL of a Redis. The URL may hold a password, so nothing
 /// shows it.
 pub(super) fn client(url: &str) -> Option<Client> {
     Client::open(url).ok()
 }
 
-/// Reads what `mapping` speaks of.
+/// Reads what `mapping` describes.
 pub(super) fn read(
     client: &Client,
     mapping: &Mapping,
@@ -153,7 +153,7 @@ fn values(
     Ok(())
 }
 
-/// Whether the value of `key` is a `kind`; it is told where not.
+/// Whether the value of `key` has this type; reported if not.
 fn has_type(
     redis: &mut Connection,
     key: &str,
@@ -164,7 +164,7 @@ fn has_type(
     let found: String = redis::cmd("TYPE").arg(key).query(redis)?;
     match found.as_str() {
         found if found == kind => return Ok(true),
-        // It was forgotten there meanwhile, so there is nothing to take over.
+        // It expired there meanwhile, so there is nothing to import.
         "none" => outcome.skip(meaning, key, "it was deleted during the import"),
         other => outcome.conflict(meaning, key, &format!("it is a {other}, not a {kind}")),
     }
@@ -260,7 +260,7 @@ impl RedisContents {
     }
 }
 
-/// A whole number; the score of a sorted set is one, too, where nothing stands behind the point.
+/// A whole number; the score of a sorted set may have an empty fraction.
 fn whole(text: &str) -> Result<u64, &'static str> {
     let text = text.trim();
     if text.starts_with('-') {
@@ -276,7 +276,7 @@ fn whole(text: &str) -> Result<u64, &'static str> {
     digits.parse().map_err(|_| "it is not a whole number")
 }
 
-/// The buyer in an idempotency key's JSON, where it says.
+/// The buyer in an idempotency key's JSON, if it names one.
 fn user_in(value: &str) -> Option<String> {
     let value: Value = serde_json::from_str(value).ok()?;
     let places = [

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Events between two movements of the progress bar.
+/// Events between two updates of the progress bar.
 const EVENTS_A_MOVE: u64 = 4_096;
 
 /// What `replay` takes.
@@ -57,14 +57,14 @@ pub(super) struct ReplayArguments {
     keys_max: usize,
 }
 
-/// As many as `engine.velocity_keys_max` may be.
+/// The range of `engine.velocity_keys_max`.
 fn keys_in_range() -> RangedU64ValueParser<usize> {
     let setting = keys::find("engine.velocity_keys_max").and_then(|it| it.range);
     let (least, most) = setting.expect("it is a whole number, which has a range");
     RangedU64ValueParser::new().range(least..=most)
 }
 
-/// Why it comes to nothing: the exit status, and a sentence.
+/// A failure: the exit status, and a sentence.
 type ReplayFailure = (u8, String);
 
 /// Replays; exit 0 done, 1 the directory cannot be read, 2 the rules cannot.
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &ReplayArguments) -> ExitCode {
     match replayed(arguments, &mut out) {
         Ok(result) => written(result.and_then(|()| out.flush()), ExitCode::SUCCESS),
         Err((status, why)) => {
-            // What was listed before stays.
+            // Changes that were printed before stay.
             let _ = out.flush();
             fail(status, why)
         }

@@ -1,6 +1,7 @@
-//! Owns how a replay is shown: tables, one JSON object, a line of JSON for each change.
+//! Owns the output of a replay: tables, one JSON object, a line of JSON for each change.
 //!
-//! Invariant: each shows all figures of the report, or says where the rest is; money is in minor units.
+//! Invariant: each shows all figures of the report, or says where the rest is; money is in minor
+//! units.
 
 use crate::engine::event::RuleHit;
 use crate::engine::stamp::Stamp;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The report for people.
+/// The report as text.
 pub(super) fn text(report: &Report, heading: &str) -> String {
     let mut text = format!("{heading}\n{}\n", read(report));
     let _ = writeln!(text, "{}\n", attempts(report));
@@ -147,7 +148,7 @@ fn row(name: &str, then: &str, hits: [String; 2], moved: &Moved) -> Vec<String> 
     ]
 }
 
-/// What it would have cost, in a sentence for each currency.
+/// The cost of the rules, in a sentence for each currency.
 fn money(report: &Report) -> String {
     let mut text = String::new();
     for (currency, money) in &report.moved.money {
@@ -182,7 +183,7 @@ fn right_aligned(mut table: Table, from: usize) -> Table {
     table
 }
 
-/// The report for machines.
+/// The report as JSON.
 pub(super) fn json(report: &Report) -> Value {
     let exact_from = match report.exact {
         Exact::Always => json!(report.first.0),
@@ -259,7 +260,7 @@ fn money_json(money: &BTreeMap<Currency, Money>) -> Value {
     Value::Object(each.collect())
 }
 
-/// One attempt that changes side.
+/// An attempt with another result.
 pub(super) fn change(change: &Change) -> Value {
     let rule = |hit: &RuleHit| hit.rule.as_str().to_owned();
     json!({

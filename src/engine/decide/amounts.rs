@@ -1,7 +1,7 @@
-//! Decides whether an amount fits under the limits of its buyer, and of its card and device where
-//! they are counted, and whether a person has to look at it.
+//! Decides whether an amount fits the limits of its buyer, card and device, and whether a person
+//! must review it.
 //!
-//! What counts is the amount to be paid, discount taken off.
+//! The amount to be paid counts, after the discount.
 
 use super::Context;
 use crate::engine::event::{Origin, Quote};
@@ -14,7 +14,7 @@ use crate::money::Amount;
 /// The reason of a review for its amount.
 const AMOUNT_OVER: &str = "amount_over";
 
-/// Who is to pay.
+/// The buyer with card and device.
 #[derive(Copy, Clone)]
 pub(super) struct Paying<'a> {
     pub(super) user: &'a UserId,
@@ -22,7 +22,7 @@ pub(super) struct Paying<'a> {
     pub(super) origin: &'a Origin,
 }
 
-/// The claims on what buyers share, where the amount fits.
+/// The claims on shared amounts, if the amount fits.
 pub(super) fn within_limits(
     context: Context<'_>,
     paying: Paying<'_>,
@@ -61,7 +61,7 @@ pub(super) fn within_limits(
     context.shared.claim(payer, context.day_start)
 }
 
-/// Why a person has to decide before this is charged; empty: nobody has to.
+/// Why a person must decide before this is charged; empty if no review is needed.
 pub(super) fn review_reasons(context: Context<'_>, quote: &Quote) -> Vec<String> {
     let over = context.settings.review.amount_over_in(quote.currency);
     let over = over.filter(|over| quote.amount > *over);

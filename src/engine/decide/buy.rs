@@ -1,4 +1,4 @@
-//! Decides `Buy`: a hold of its own or an earlier one, and the intent to charge for it.
+//! Decides `Buy`: places a hold or takes an earlier one, and records the intent to charge for it.
 
 use crate::engine::decide::amounts::{Paying, review_reasons, within_limits};
 use crate::engine::decide::command::Buy;
@@ -21,7 +21,7 @@ use crate::ids::{CardToken, PurchaseId, UserId};
 use crate::time::UnixMs;
 use smallvec::SmallVec;
 
-/// Whether the buy may go to the gateway, and the events that say so.
+/// Whether the buy may go to the gateway, and its events.
 pub fn decide_buy(
     context: Context<'_>,
     command: &Buy,
@@ -30,7 +30,8 @@ pub fn decide_buy(
         Some(hold) => pay_earlier_hold(context, command, hold),
         None => pay_own_hold(context, command),
     }?;
-    // The last check, as the gateway would be the last to refuse; the claims give themselves back.
+    // This check comes last, because the gateway would also refuse last. On a refusal the claims
+    // give themselves back.
     let (rules, at) = (context.settings.card_retries, context.at);
     let shard = context.shard;
     if !shard.may_try_card(&command.user, &command.card, rules, at) {
@@ -84,7 +85,7 @@ fn pay_earlier_hold(
         at,
         ..
     } = context;
-    // Another buyer's hold is answered as none, so that ids tell nothing.
+    // Another buyer's hold is answered as unknown, so that ids reveal nothing.
     let owned = shard.owner_of(hold) == Some(&command.user);
     let purchase = shard
         .find(hold)
@@ -100,7 +101,7 @@ fn pay_earlier_hold(
             return Err(expired(hold, purchase).into());
         }
         _ if !purchase.may(Step::PaymentStarted) => return Err(closed(hold, purchase).into()),
-        // Each of them is kept.
+        // Every payment of a purchase is stored, so their number is bounded.
         _ if purchase.ended_payments() >= PAYMENTS_PER_PURCHASE_MAX => {
             return Err(Refusal::Overloaded.into());
         }
@@ -144,7 +145,7 @@ fn pay_earlier_hold(
     })
 }
 
-/// What the hold fixed stands in every currency, whatever became of the terms since.
+/// A hold fixes the price in every currency, however the terms change later.
 fn quote_of_hold(
     context: Context<'_>,
     command: &Buy,

@@ -1,5 +1,5 @@
-//! Owns the commands: what callers may ask of the engine, parsed and with every limit of their
-//! shape kept. Imperative names; the facts that come of them are `event`'s.
+//! Owns the commands: what callers may ask of the engine, parsed and within every limit of shape.
+//! Commands have imperative names; the resulting facts are `event`'s.
 
 use crate::engine::event::{
     AdminAct, CaptureDifference, Decider, DeclineCause, IdempotencyKey, Origin, Quote,
@@ -17,34 +17,28 @@ use crate::time::UnixMs;
 /// The most units one command may ask for.
 pub const QUANTITY_MAX: u32 = 1_000;
 
-/// Set units aside.
+/// Reserve units.
 #[derive(Clone, Debug)]
 pub struct PlaceHold {
-    /// Where it comes from; its key is always there.
+    /// The request's origin; it always has a key.
     pub origin: Origin,
-    /// For whom.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
     /// 1 to [`QUANTITY_MAX`].
     pub quantity: u32,
-    /// The currency to quote in; `None`: the first of the drop's that the product has a price in and
-    /// that the promotion applies to.
+    /// The currency to quote in; `None`: the first of the drop's currencies that the product has a
+    /// price in and that the promotion applies to.
     pub currency: Option<Currency>,
-    /// A promotion to use.
     pub promotion: Option<PromotionCode>,
-    /// What the shop attached to it.
     pub metadata: Metadata,
 }
 
-/// Hold (or take an earlier hold), authorize and capture.
+/// Place a hold (or take an earlier one), authorize and capture.
 #[derive(Clone, Debug)]
 pub struct Buy {
-    /// Where it comes from; its key is always there.
+    /// The request's origin; it always has a key.
     pub origin: Origin,
-    /// For whom.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
     /// 1 to [`QUANTITY_MAX`].
     pub quantity: u32,
@@ -61,113 +55,106 @@ pub struct Buy {
     pub metadata: Metadata,
 }
 
-/// Give a hold up.
+/// Release a hold.
 #[derive(Clone, Debug)]
 pub struct ReleaseHold {
-    /// Where it comes from.
     pub origin: Origin,
-    /// Which hold.
     pub hold: PurchaseId,
-    /// Whose it must be; `None`: anybody's.
+    /// The hold must be this buyer's; `None`: any buyer's.
     pub user: Option<UserId>,
 }
 
-/// What the saga learned at the gateway, or is about to ask of it.
+/// What the saga learned from the gateway, or is about to request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PaymentStep {
-    /// The money is set aside.
+    /// The amount is authorized.
     Authorized {
-        /// The gateway's name for it.
+        /// The gateway's id of the authorization.
         authorization: AuthorizationId,
         /// Until when it may be captured.
         capture_before: Option<UnixMs>,
     },
     /// Nothing was charged, and nothing will be.
     Declined {
-        /// Why.
         cause: DeclineCause,
-        /// The gateway's word for why.
+        /// The gateway's code for it.
         code: Option<GatewayCode>,
-        /// What the card's network says about another try.
+        /// What the card's network says about another attempt.
         advice: RetryAdvice,
     },
-    /// A person is to decide before the money is taken.
+    /// A person must decide before the capture.
     OpenReview {
-        /// How long they have, in milliseconds.
+        /// The time to decide, in milliseconds.
         within_ms: u64,
-        /// How long before the authorization lapses they have to have decided, in milliseconds.
+        /// How long before the authorization lapses the decision is needed, in milliseconds.
         margin_ms: u64,
     },
-    /// It was decided whether the money is to be taken.
+    /// The review is decided.
     DecideReview {
-        /// How.
         verdict: Verdict,
-        /// By whom; refused before its time where it is the deadline.
+        /// A person, or the deadline, which is refused before its time.
         decider: Decider,
-        /// How long giving the authorization back may take, in milliseconds.
+        /// How long voiding the authorization may take, in milliseconds.
         void_within_ms: u64,
     },
-    /// The money is about to be taken.
+    /// The capture is about to be requested.
     StartCapture,
-    /// The money is taken.
+    /// The gateway captured.
     Captured {
-        /// The gateway's name for it.
+        /// The gateway's id of the capture.
         capture: CaptureId,
-        /// How much, as the gateway confirmed it; refused where that is not what was asked for,
-        /// unless an operator settles a capture of another sum.
+        /// The amount that the gateway confirmed. It is refused if it differs from the request,
+        /// unless an operator settles a different capture.
         amount: Amount,
-        /// In which currency.
         currency: Currency,
         /// The key that seals the receipt.
         receipt_key: ReceiptKeyId,
         /// The key that signs the receipt, where there is one.
         signing_key: Option<ReceiptKeyId>,
     },
-    /// The authorization is about to be given back.
+    /// The authorization is about to be voided.
     StartVoid {
-        /// Why.
         cause: VoidCause,
-        /// How long it may take before the operator is called, in milliseconds.
+        /// The time until the operator is called, in milliseconds.
         within_ms: u64,
-        /// Who wants it, where it is the operator.
+        /// The operator who orders it, if one does.
         by: Option<AdminAct>,
     },
-    /// The authorization is given back.
+    /// The authorization is voided.
     Voided {
         /// What the gateway had captured and refunded.
         returned: Option<ReturnedMoney>,
     },
-    /// Giving it back is overdue, which is refused before its deadline, or the gateway refuses.
+    /// Voiding is overdue (refused before the deadline), or the gateway refuses it.
     VoidStuck(VoidStuckCause),
-    /// The gateway took another sum than was asked for.
+    /// The gateway captured a different amount than requested.
     CaptureDiffered {
-        /// What differs.
         difference: CaptureDifference,
-        /// The gateway's name for the capture.
+        /// The gateway's id of the capture.
         capture: CaptureId,
-        /// What it took.
+        /// The captured amount.
         captured: Amount,
-        /// In which currency; `None`: one that is none of ISO 4217.
+        /// Its currency; `None`: it is not one of ISO 4217.
         currency: Option<Currency>,
-        /// What of it went back.
+        /// How much of it was refunded.
         refunded: Amount,
     },
-    /// So much in all the gateway has given back; refused where our books say as much or more.
+    /// The total that the gateway has refunded; refused if our books show at least as much.
     RefundedAtGateway(Amount),
-    /// The gateway gave back what the refund with this number is of.
+    /// The gateway made the refund with this number.
     Refunded(u32),
-    /// The refund with this number failed at the gateway after it had succeeded.
+    /// The refund with this number failed at the gateway after it had reported success.
     RefundReturned(u32),
-    /// So much in all the gateway has given back, which is less than our books say, and every refund
-    /// of ours stands there: what was refunded at its own site came back.
+    /// The total that the gateway has refunded. It is less than our books show, although every
+    /// refund of ours succeeded there: a refund made at the gateway's own site came back.
     LessRefundedAtGateway(Amount),
     /// The gateway refused the refund with this number.
     RefundFailed {
         /// Which refund.
         number: u32,
-        /// The gateway's word for why.
+        /// The gateway's reason code.
         code: Option<GatewayCode>,
-        /// What its caller is told.
+        /// The reason that the caller gets.
         failure: RefundFailure,
     },
 }
@@ -175,14 +162,14 @@ pub enum PaymentStep {
 /// How a review is to be decided.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The money is to be taken.
+    /// Capture.
     Approve,
-    /// The authorization is to be given back.
+    /// Void the authorization.
     Reject,
 }
 
 impl PaymentStep {
-    /// What `quote` asks for is taken, and confirmed; its receipt is sealed by one key.
+    /// The gateway captured exactly `quote`; one key seals the receipt.
     pub const fn captured(quote: Quote, capture: CaptureId, receipt_key: ReceiptKeyId) -> Self {
         Self::Captured {
             capture,
@@ -193,7 +180,7 @@ impl PaymentStep {
         }
     }
 
-    /// Nothing was charged, for `cause` and with nothing more known.
+    /// Nothing was charged because of `cause`; no code, no advice of the network.
     pub const fn declined(cause: DeclineCause) -> Self {
         Self::Declined {
             cause,
@@ -202,46 +189,44 @@ impl PaymentStep {
         }
     }
 
-    /// The authorization is given back, and nothing was captured.
+    /// The authorization is voided, and nothing was captured.
     pub const fn voided() -> Self {
         Self::Voided { returned: None }
     }
 }
 
-/// Give captured money back.
+/// Refund captured money.
 #[derive(Clone, Debug)]
 pub struct StartRefund {
-    /// Of which purchase.
     pub purchase: PurchaseId,
-    /// How much; `None`: all that is left.
+    /// The amount; `None`: all that is left.
     pub amount: Option<Amount>,
-    /// What the operator believes went back before: refused where that is not so.
+    /// The total that the operator believes was refunded before; the command is refused if it was
+    /// not.
     pub previously_refunded: Amount,
-    /// Why, in the operator's words; at most 500 characters.
+    /// The operator's reason; at most 500 characters.
     pub note: String,
-    /// Whether the units go back into stock; only with a refund that leaves nothing.
+    /// Whether the units return to stock; only with a refund that leaves nothing.
     pub restock: Restock,
-    /// The idempotency key that it came with.
     pub key: IdempotencyKey,
-    /// Who wants it.
+    /// The operator.
     pub by: AdminAct,
 }
 
-/// Take reward tokens that a buyer spends in the shop.
+/// Spend a buyer's reward tokens in the shop.
 #[derive(Clone, Debug)]
 pub struct SpendTokens {
-    /// Whose.
     pub user: UserId,
-    /// How many; at least one.
+    /// At least one.
     pub tokens: Tokens,
-    /// Where it comes from; its key is always there.
+    /// The request's origin; it always has a key.
     pub origin: Origin,
 }
 
 /// The currency that a webhook names.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum NamedCurrency {
-    /// It names none: the purchase's is meant.
+    /// It names none, so it means the purchase's.
     None,
     /// One of ISO 4217.
     Known(Currency),
@@ -249,30 +234,29 @@ pub enum NamedCurrency {
     Unknown,
 }
 
-/// Let a webhook in whose signature and timestamp are good.
+/// Accept a webhook whose signature and timestamp are valid.
 #[derive(Clone, Debug)]
 pub struct ReceiveWebhook {
-    /// The form that it came in.
+    /// The signature scheme it used.
     pub format: WebhookFormat,
-    /// The gateway's name for what it reports.
+    /// The gateway's event id.
     pub event_id: WebhookEventId,
     /// What it reports.
     pub kind: WebhookKind,
-    /// Stands for what makes this delivery unlike every other one: the nonce under the signature,
-    /// or, where the form has none, event id and timestamp.
+    /// Identifies this delivery: the nonce under the signature or, if the scheme has none, event id
+    /// and timestamp.
     pub nonce: Option<u64>,
-    /// When the gateway says that it happened.
+    /// When it happened, by the gateway's clock.
     pub happened_at: UnixMs,
-    /// What it is about, where that is a purchase's name.
+    /// The purchase it is about, if it names one.
     pub purchase: Option<PurchaseId>,
-    /// The dispute that it is about, where that has a name.
+    /// The dispute it is about, if it names one.
     pub dispute: Option<DisputeId>,
-    /// An amount that it names.
+    /// The amount it names.
     pub amount: Option<Amount>,
-    /// In which currency.
+    /// The currency it names.
     pub currency: NamedCurrency,
-    /// The gateway's word for why, where it names one.
+    /// The gateway's reason code, if it names one.
     pub code: Option<GatewayCode>,
-    /// The request that brought it.
     pub request: RequestId,
 }

@@ -1,9 +1,9 @@
-//! Decides what a word about a dispute does to its purchase, and to the buyer's reward tokens.
+//! Decides what a report of a dispute does to its purchase, and to the buyer's reward tokens.
 //!
-//! Invariants: each dispute takes its own amount, and gives it back where it is won after it was
-//! lost; with its money go its share of the reward tokens, rounded down, and with the last of the
-//! money all that are left of them. The tokens that a dispute took are those that it gives back.
-//! Deliberately absent: which dispute a word is about, and whether it counts (`state::disputes`).
+//! Invariants: each dispute takes its own amount, and returns it if it is won after it was lost;
+//! its share of the reward tokens goes with its money, rounded down, and the last part of the money
+//! takes all that are left. A dispute returns exactly the tokens that it took. Deliberately absent:
+//! which dispute a report is about, and whether it counts (`state::disputes`).
 
 use super::refund::{asked_back, share};
 use super::{Context, OwnedPurchase};
@@ -18,30 +18,29 @@ use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::ids::PurchaseId;
 use crate::money::{Amount, Tokens};
 
-/// What a webhook means for the disputes of its purchase.
+/// The effect of a webhook on the disputes of its purchase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DisputeWord {
-    /// It changes one.
+    /// It changes a dispute.
     Changes(Box<Event>),
     /// It is about a dispute that our books have no place for.
     Unplaced(Unplaced),
-    /// It is about none, or comes too late.
+    /// It is about no dispute, or an older report.
     Nothing,
 }
 
 /// Why our books have no place for a dispute.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Unplaced {
-    /// No money was taken for the purchase, or the dispute is about none.
+    /// No money was captured for the purchase, or the dispute's amount is zero.
     NoMoney,
     /// It is in another currency than the purchase.
     OtherCurrency,
-    /// The purchase has too many already.
+    /// The purchase has the maximum number of disputes.
     TooMany,
 }
 
 impl Unplaced {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoMoney => "no_money",
@@ -51,9 +50,9 @@ impl Unplaced {
     }
 }
 
-/// What a dispute's webhook does to its purchase. Refused where the payment is still under way here,
-/// or waits for a person: the dispute says that there was a capture, and is to be told again once
-/// that stands in the log.
+/// What a dispute's webhook does to its purchase. It is refused while the payment is in progress or
+/// under review: the dispute proves a capture, and the gateway must send it again once the capture
+/// is in the log.
 pub fn decide_dispute(
     context: Context<'_>,
     purchase: PurchaseId,
@@ -158,7 +157,7 @@ fn changed(
             ..disputes[place].clone()
         } == *known
     });
-    // When it was opened says nothing of its money.
+    // The time of its opening says nothing about money.
     let asked = if only_opened_earlier {
         asked_before
     } else {
@@ -185,7 +184,7 @@ fn changed(
     })
 }
 
-/// The tokens that the dispute at `place` asks back in all, of which it asked for `before` already.
+/// The total of tokens that the dispute at `place` claws back; it has clawed back `before` so far.
 fn asks_back(stored: &Purchase, disputes: &[Dispute], place: usize, before: Tokens) -> Tokens {
     let (Some(post_capture), DisputeStatus::Lost) = (&stored.post_capture, disputes[place].status)
     else {

@@ -18,7 +18,7 @@ use crate::money::Currency;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Whether units may be set aside, and the event that says so.
+/// Whether units may be reserved, and the event of the hold.
 pub fn decide_hold(
     context: Context<'_>,
     command: &PlaceHold,
@@ -44,7 +44,7 @@ pub fn decide_hold(
     })
 }
 
-/// What a hold is wanted for, whichever command wants it.
+/// A hold as requested by either command.
 pub(super) struct HoldRequest<'a> {
     pub(super) origin: &'a Origin,
     pub(super) user: &'a UserId,
@@ -54,7 +54,7 @@ pub(super) struct HoldRequest<'a> {
     pub(super) promotion: Option<&'a PromotionCode>,
     pub(super) metadata: &'a Metadata,
     pub(super) flow: Flow,
-    /// Who pays for it at once; amounts are limited then.
+    /// The payer, if the hold is paid at once; then amounts are limited.
     pub(super) paying: Option<Paying<'a>>,
 }
 
@@ -122,7 +122,7 @@ fn set_aside(
         .promotion
         .map(|code| usable(context, wanted, code))
         .transpose();
-    // What is to be paid decides about the limits, which refuse before a promotion does.
+    // Amount limits refuse before a promotion does, so the amount to be paid is needed first.
     let applied = promotion.ok().flatten().map(AsRef::as_ref);
     let payable = settings.payable.of(currency);
     let quoted = quote(product, wanted.quantity, currency, applied, payable);
@@ -136,7 +136,7 @@ fn set_aside(
 
     let other_quotes = match wanted.flow {
         Flow::Hold => other_quotes(context, product, wanted.quantity, currency, applied),
-        // Paid at once, in the currency that was asked for.
+        // It is paid at once, in the requested currency.
         Flow::Buy | Flow::Refund | Flow::Webhook | Flow::Reward => Vec::new(),
     };
     let hold_ttl_ms = product.terms.hold_ttl_ms.unwrap_or(settings.hold_ttl_ms);
@@ -148,7 +148,7 @@ fn set_aside(
         quote,
         other_quotes,
         reward_tokens: product.terms.reward_tokens,
-        // As it was set, whatever case the buyer wrote it in.
+        // The code as the operator wrote it, whatever case the buyer used.
         promotion: promotion.map(|it| it.terms.code.clone()),
         expires_at: at.plus_ms(hold_ttl_ms),
         metadata: wanted.metadata.clone(),
@@ -167,8 +167,8 @@ fn claim_units(
     quantity: u32,
     claims: &mut Claims,
 ) -> Result<(), Rejection> {
-    // Looked at before anything is claimed: a use that is claimed and given back because the stock
-    // is gone would meanwhile be refused to somebody else.
+    // Checked before anything is claimed: if a use were claimed and given back because the stock is
+    // gone, another buyer would be refused it meanwhile.
     if let Some(promotion) = promotion
         && promotion.uses.read().available() == 0
     {
@@ -186,7 +186,7 @@ fn claim_units(
     Ok(())
 }
 
-/// The first of the drop's currencies in which there is a quote, or else in which there is a price.
+/// The first of the drop's currencies with a quote, otherwise the first with a price.
 fn first_currency(
     context: Context<'_>,
     product: &Product,
@@ -207,7 +207,7 @@ fn first_currency(
     quoted.next().or_else(|| priced().next())
 }
 
-/// What the hold costs in every currency but the one that is shown.
+/// The price of the hold in every other currency.
 fn other_quotes(
     context: Context<'_>,
     product: &Product,
@@ -249,8 +249,8 @@ fn usable<'a>(
     }
 }
 
-/// Other shards change a cell meanwhile. What is read now may be more than was found too few just
-/// before: fewer than were asked for, as it was then, is what is told.
+/// Other shards change the cell meanwhile, so the figure read now may exceed the one that was too
+/// small a moment ago. The refusal reports at most one unit fewer than requested, as it was then.
 fn sold_out(product: &Product, requested: u32) -> Rejection {
     let available = product.stock.read().available();
     Refusal::SoldOut.about(RefusalFacts::Stock {
@@ -259,7 +259,7 @@ fn sold_out(product: &Product, requested: u32) -> Rejection {
     })
 }
 
-/// Likewise: every use was taken just before.
+/// Likewise: all uses were taken a moment ago.
 fn exhausted(promotion: &Promotion) -> Rejection {
     let uses_max = promotion.uses.read().max;
     Refusal::PromotionExhausted.about(RefusalFacts::Uses {

@@ -1,9 +1,9 @@
 //! Owns deciding: from a shard, a command and an instant to events and claims, or to a refusal.
 //!
-//! Invariants: deciding changes nothing but the claims it takes, and a claim gives itself back on
-//! drop unless its events are appended; the checks stand in the contract's order, and the first
-//! that refuses wins. Deliberately absent: I/O, clock, randomness, and what comes of a decision
-//! (`apply`, the journal). One file a command.
+//! Invariants: deciding changes nothing except the claims it takes, and a claim gives itself back
+//! on drop unless its events are appended; the checks run in the contract's order, and the first
+//! refusal wins. Deliberately absent: I/O, clock, randomness, and what follows from a decision
+//! (`apply`, the journal). One file for each command.
 
 mod amounts;
 mod buy;
@@ -38,22 +38,20 @@ pub use refund::{decide_refund, decide_spending};
 pub use release::{decide_expiries, decide_release};
 pub use risk::{RejectedAttempt, Watch};
 
-/// What deciding may look at beside the command.
+/// What deciding reads besides the command.
 #[derive(Copy, Clone, Debug)]
 pub struct Context<'a> {
     /// The buyer's shard.
     pub shard: &'a Shard,
     /// The products and promotions on sale.
     pub catalogue: &'a Catalogue,
-    /// The operator's limits.
     pub settings: &'a EngineSettings,
-    /// What was bought with each card and from each device.
+    /// The amounts bought with each card and from each device.
     pub shared: &'a SharedAmounts,
-    /// The risk rules in force, how attempts are scored, and the counters; `None`: neither.
+    /// The risk rules in force, the scoring, and the counters; `None`: neither rules nor scores.
     pub watch: Option<Watch<'a>>,
-    /// Now.
     pub at: UnixMs,
-    /// When today began.
+    /// The beginning of today.
     pub day_start: UnixMs,
     /// The random part of a new purchase's id.
     pub tag: PurchaseTag,
@@ -74,24 +72,23 @@ impl<'a> OwnedPurchase<'a> {
     }
 }
 
-/// The events that come of one command, to be appended as one.
+/// The events of one command, appended together.
 pub type Events = SmallVec<[Event; 2]>;
 
-/// What was decided: facts to append, the claims that they take over once appended, and what they
-/// make.
+/// A decision: events to append, the claims that they take over once appended, and what they make.
 #[derive(Debug)]
 pub struct Decision<Made = ()> {
     /// In the order in which they happen.
     pub events: Events,
-    /// Units and uses set aside meanwhile.
+    /// Units and uses that are reserved until then.
     pub claims: Claims,
-    /// The risk rules that were met.
+    /// The risk rules that matched.
     pub found: RuleMatches,
     /// What the events make, once they are applied.
     pub made: Made,
 }
 
-/// Claims on shared cells. Dropped, they give back what they took.
+/// Claims on shared cells. They give back what they took when dropped.
 #[derive(Debug, Default)]
 #[must_use = "dropping claims gives them back; keep them once their events are appended"]
 pub struct Claims {
@@ -101,7 +98,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The events that own these claims stand in the log: from now on a later event gives back.
+    /// The events that own these claims are in the log: from now on only a later event gives back.
     pub fn keep(self) {
         if let Some(stock) = self.stock {
             stock.keep();

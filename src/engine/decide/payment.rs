@@ -1,4 +1,4 @@
-//! Decides what the saga records: each step goes with the purchase's state or is refused.
+//! Decides what the saga records: each step is allowed in the purchase's state, or refused.
 
 use super::refund::{ComesBack, clawback, comes_back, extent_after, found_comes_back};
 use super::release::expiry;
@@ -17,7 +17,7 @@ use crate::ids::{CaptureId, PurchaseId, ReceiptKeyId};
 use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 
-/// Whether `step` goes with the state of `purchase`, and the event that records it.
+/// Whether `step` is allowed in the state of `purchase`, and the event that records it.
 pub fn decide_payment(
     context: Context<'_>,
     purchase: PurchaseId,
@@ -33,7 +33,7 @@ pub fn decide_payment(
         return Err(Refusal::WrongState);
     }
     let mut decision = Decision::without_claims(event);
-    // A hold whose time passed while it was being paid runs out now.
+    // A hold whose time passed while it was being paid expires now.
     if taken == Step::PaymentDeclinedHoldKept && context.at >= of.stored.expires_at {
         let expired = expiry(context.catalogue, of);
         decision.events.push(Event::HoldExpired(expired));
@@ -41,8 +41,8 @@ pub fn decide_payment(
     Ok(decision)
 }
 
-/// Whether the hold of a payment that charged nothing lives on: it does where it was there before
-/// the payment, and has tries left. What nobody declined was no try.
+/// Whether the hold stays after a payment that charged nothing. It does if it existed before the
+/// payment and has tries left. A payment that nobody declined is not a try.
 fn hold_after(context: Context<'_>, stored: &Purchase, ended: StateReason) -> HoldAfter {
     let pays_for = stored.payment.as_ref().map(|payment| payment.pays_for);
     let tries_max = context.settings.tries_per_hold_max as usize;
@@ -53,8 +53,8 @@ fn hold_after(context: Context<'_>, stored: &Purchase, ended: StateReason) -> Ho
     }
 }
 
-/// The same where its authorization was given back: only if the gateway ended the payment, and the
-/// hold's time has not passed meanwhile.
+/// The same after its authorization was voided: the hold stays only if the gateway ended the
+/// payment and the hold's time has not passed.
 fn hold_after_void(context: Context<'_>, stored: &Purchase) -> HoldAfter {
     match stored.reason {
         Some(ended @ StateReason::Void(cause))
@@ -66,9 +66,9 @@ fn hold_after_void(context: Context<'_>, stored: &Purchase) -> HoldAfter {
     }
 }
 
-/// Where the payment came from: what its outcome is counted by.
+/// The source of the payment, which its outcome is counted by.
 fn payment_source(context: Context<'_>, stored: &Purchase) -> Result<PaymentSource, Refusal> {
-    // A purchase without a payment is at no step of one.
+    // Without a payment no step of one is allowed.
     let payment = stored.payment.as_deref().ok_or(Refusal::WrongState)?;
     let product = &context.catalogue.product_at(stored.product).terms.product;
     let particulars = stored.particulars.as_deref();
@@ -113,7 +113,7 @@ fn event_of(
             hold: hold_after(context, stored, StateReason::Declined(cause)),
             payment_source: payment_source(context, stored)?,
         }),
-        // A person decides first.
+        // The review comes first.
         PaymentStep::StartCapture if stored.wants_review() => return Err(Refusal::WrongState),
         PaymentStep::StartCapture => Event::CaptureStarted(CaptureStarted { purchase, user }),
         PaymentStep::OpenReview {
@@ -151,12 +151,12 @@ fn event_of(
             };
             captured(context, of, confirmed)?
         }
-        // Only what is stuck is settled.
+        // Only a stuck purchase is settled.
         PaymentStep::StartVoid {
             cause: VoidCause::Settled,
             ..
         } if !is_stuck(stored) => return Err(Refusal::WrongState),
-        // Money that was captured goes back by an order that says so, and why.
+        // Captured money is only returned by an order that says so, and why.
         PaymentStep::StartVoid { cause, .. }
             if cause != VoidCause::Settled && stored.state == PurchaseState::CaptureDiffers =>
         {
@@ -229,7 +229,7 @@ fn event_of(
     })
 }
 
-/// What of what was asked for is paid: its amount is what the gateway confirmed.
+/// The quote with the amount that the gateway confirmed.
 fn paid(stored: &Purchase, amount: Amount, currency: Currency) -> Result<Quote, Refusal> {
     check_captured(stored, amount, currency)?;
     Ok(Quote {
@@ -269,7 +269,7 @@ fn captured(
     }))
 }
 
-/// Overdue it is not before its deadline.
+/// A void is not overdue before its deadline.
 fn check_stuck(at: UnixMs, stored: &Purchase, cause: VoidStuckCause) -> Result<(), Refusal> {
     let post_capture = stored.post_capture.as_ref();
     let deadline = post_capture.and_then(|it| it.void_deadline);
@@ -328,7 +328,7 @@ fn refund_found(
     }))
 }
 
-/// Money that had gone back came back, and its reward tokens with it.
+/// Refunded money came back to the shop, and its reward tokens to the buyer.
 fn returned(
     context: Context<'_>,
     of: OwnedPurchase<'_>,
@@ -354,7 +354,8 @@ fn returned(
     })
 }
 
-/// A receipt is sealed over what was asked for and confirmed, or over what an operator settled.
+/// A receipt is sealed over the amount that was requested and confirmed, or over one that an
+/// operator settled.
 fn check_captured(stored: &Purchase, amount: Amount, currency: Currency) -> Result<(), Refusal> {
     let quote = stored.quote();
     let settled = is_stuck(stored);
@@ -369,13 +370,13 @@ fn is_stuck(stored: &Purchase) -> bool {
     )
 }
 
-/// What the gateway gave back that our books do not have, where it has given back `total`; at most
-/// what was captured.
+/// The part of `total`, refunded by the gateway, that our books do not have; at most what was
+/// captured.
 fn found_refund(stored: &Purchase, total: Amount) -> Result<Amount, Refusal> {
     let more = total
         .min(stored.quote().amount)
         .saturating_minus(stored.refunded);
-    // A refund under way may be among them: its own outcome comes first.
+    // A refund in progress may be part of it; its own outcome comes first.
     let known = more == Amount::ZERO || stored.pending_refund().is_some();
     if known {
         return Err(Refusal::WrongState);
@@ -383,7 +384,7 @@ fn found_refund(stored: &Purchase, total: Amount) -> Result<Amount, Refusal> {
     Ok(more)
 }
 
-/// A person decides while it is under review; the deadline not before it comes.
+/// A person decides while it is under review; the deadline only once it is reached.
 fn check_due(at: UnixMs, stored: &Purchase, decider: &Decider) -> Result<(), Refusal> {
     let due = stored.review_deadline().ok_or(Refusal::WrongState)?;
     if *decider == Decider::Deadline && at < due {
@@ -410,7 +411,7 @@ fn open_review(of: OwnedPurchase<'_>, deadline: UnixMs) -> Result<Event, Refusal
     }))
 }
 
-/// As long as the operator gives, but in time for the gateway.
+/// The time that the operator allows, but early enough for the gateway.
 fn review_deadline(at: UnixMs, stored: &Purchase, within_ms: u64, margin_ms: u64) -> UnixMs {
     let payment = stored.payment.as_ref();
     let lapses = payment.and_then(|it| it.capture_before);
@@ -421,14 +422,14 @@ fn review_deadline(at: UnixMs, stored: &Purchase, within_ms: u64, margin_ms: u64
     })
 }
 
-/// The refund under way, if it has this number.
+/// The refund in progress, if it has this number.
 fn pending(stored: &Purchase, number: u32) -> Result<&Refund, Refusal> {
     let pending = stored.pending_refund();
     let known = pending.filter(|(pending, _)| *pending == number);
     known.map(|(_, refund)| refund).ok_or(Refusal::WrongState)
 }
 
-/// The reward tokens that the purchase brings, by the terms of its hold. A free one brings none.
+/// The reward tokens of the purchase, by the terms of its hold. A free purchase brings none.
 fn tokens_of(stored: &Purchase) -> Tokens {
     if stored.quote().amount == Amount::ZERO {
         return Tokens::NONE;

@@ -1,10 +1,10 @@
 //! Owns the quotas of one buyer: open holds, and idempotency keys within their retention.
 //!
 //! Invariants: no buyer has more of either than the bound when an attempt begins, so one account
-//! cannot use up what the other buyers of its shard need; the wait that is told is true: once it
-//! is over there is room for one more, unless the same buyer took it. A hold that is being paid
-//! is not an open one: its payment ends it or gives it back.
-//! Deliberately absent: what the whole shard may keep ([`Shard::room_for`]), and the rate limit.
+//! cannot use up what the other buyers of its shard need; the reported wait is exact: after it
+//! there is room for one more, unless the same buyer took it. A hold that is being paid is not an
+//! open one: its payment ends it or returns it. Deliberately absent: what the whole shard may store
+//! ([`Shard::room_for`]), and the rate limit.
 
 use crate::engine::event::Flow;
 use crate::engine::state::shard::Shard;
@@ -14,8 +14,8 @@ use crate::ids::UserId;
 use crate::time::UnixMs;
 
 impl Shard {
-    /// How long `user` has to wait until the quotas leave room for an attempt, and which quota it
-    /// is; `None`: not at all.
+    /// How long `user` must wait until the quotas allow an attempt, and for which quota; `None`: no
+    /// wait.
     pub fn quota_wait_ms(
         &self,
         user: &UserId,
@@ -38,7 +38,7 @@ impl Shard {
                     at,
                 )
             }
-            // What is paid at once is no open hold, and an earlier hold is one fewer afterwards.
+            // A buy that places its own hold opens none, and one for an earlier hold closes it.
             Flow::Buy | Flow::Refund | Flow::Webhook | Flow::Reward => None,
         };
         let limit = |most: usize| u64::try_from(most).unwrap_or(u64::MAX);
@@ -61,15 +61,15 @@ impl Shard {
     }
 }
 
-/// When fewer than `most` of the `known` things that end at `ends` are left; `None` where that is so
-/// at `at`.
+/// When fewer than `most` of the `known` things that end at `ends` are left; `None` if that is the
+/// case at `at`.
 fn free_at(
     known: usize,
     ends: impl Iterator<Item = UnixMs>,
     most: usize,
     at: UnixMs,
 ) -> Option<UnixMs> {
-    // So it is for nearly every attempt, which then allocates nothing.
+    // Nearly every attempt ends here and allocates nothing.
     if known < most {
         return None;
     }
@@ -79,7 +79,7 @@ fn free_at(
 }
 
 impl Shard {
-    /// How long `user` has to wait before the next attempt; `None`: not at all.
+    /// How long `user` must wait before the next attempt; `None`: no wait.
     pub fn rate_wait_ms(
         &self,
         user: &UserId,

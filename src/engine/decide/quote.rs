@@ -1,4 +1,4 @@
-//! Decides what units of a product cost.
+//! Decides the price of units of a product.
 
 use crate::engine::event::Quote;
 use crate::engine::state::catalogue::{Product, Promotion, barred};
@@ -7,9 +7,9 @@ use crate::engine::words::refusal::Refusal;
 use crate::engine::words::rejection::{PromotionBar, RefusalFacts, Rejection};
 use crate::money::{Amount, Currency};
 
-/// What `quantity` units of `product` cost in `currency`, with `promotion` taken off. A discount is
-/// rounded down, as far as `payable` asks for it, so that what is left can be charged; one that is
-/// nothing then does not apply.
+/// The price of `quantity` units of `product` in `currency`, less `promotion`. A discount is
+/// rounded down as far as `payable` requires, so that the rest can be charged; a discount of zero
+/// does not apply.
 pub fn quote(
     product: &Product,
     quantity: u32,

@@ -1,7 +1,7 @@
-//! Decides what becomes of a captured purchase: refunds, reward tokens.
+//! Decides refunds of a captured purchase, and its reward tokens.
 //!
-//! Invariants: one refund of a purchase is under way at a time; what goes back is at most what was
-//! captured; tokens asked back over a purchase's whole life are at most those that it brought.
+//! Invariants: one refund of a purchase is in progress at a time; refunds are at most what was
+//! captured; tokens clawed back over a purchase's whole life are at most those that it brought.
 
 use super::{Context, Decision};
 use crate::engine::decide::command::{SpendTokens, StartRefund};
@@ -15,15 +15,15 @@ use crate::engine::words::rejection::{RefundBar, RefusalFacts, Rejection};
 use crate::ids::UserId;
 use crate::money::{Amount, Tokens};
 
-/// Refunds of one purchase that leave something, at most, failed ones too: every one of them is kept.
-/// A refund of all that is left is taken beyond that, so that the bound keeps no money back.
+/// Maximum number of refunds of one purchase that leave something, failed ones included, because
+/// every one is stored. A refund of all that is left is accepted beyond that, so that the bound
+/// keeps no money back.
 const REFUNDS_MAX: usize = 100;
-/// Refunds of one purchase, at most, whatever they leave: what the gateway goes on refusing is left
-/// to a person.
+/// Maximum number of refunds of one purchase, whatever they leave: what the gateway keeps refusing
+/// is left to a person.
 const REFUNDS_IN_ALL_MAX: usize = 1_000;
 
-/// Whether the money may go back, and the intent to ask the gateway for it; makes the refund of this
-/// number.
+/// Whether the refund is allowed, and the intent to request it from the gateway.
 pub fn decide_refund(
     context: Context<'_>,
     command: &StartRefund,
@@ -48,7 +48,7 @@ pub fn decide_refund(
     };
     let mut decision = Decision::without_claims(Event::RefundStarted(started));
     if is_free(stored) {
-        // No money moves: the gateway is not asked.
+        // No money moves, so the gateway is not called.
         let extent = RefundExtent::Full;
         let product = &context.catalogue.product_at(stored.product).terms.product;
         let done = RefundSucceeded {
@@ -69,7 +69,7 @@ pub fn decide_refund(
     Ok(decision.making(number))
 }
 
-/// The amount that goes back, where the purchase, what was refunded before and the gateway allow it.
+/// The amount to refund, if the purchase, the earlier refunds and the gateway allow it.
 fn refundable(
     context: Context<'_>,
     command: &StartRefund,
@@ -111,15 +111,15 @@ fn refundable(
         let facts = RefusalFacts::not_given_back(payable, currency, amount);
         return Err(Refusal::AmountNotPayable.about(facts));
     }
-    // What the buyer keeps paying for, or may once a dispute is won, is not sold to another.
+    // Units that the buyer still pays for, or will pay for if a dispute is won, are not sold again.
     if command.restock == Restock::Yes && amount < stored.kept() {
         return Err(conflict(stored, RefundBar::Restock));
     }
     Ok(amount)
 }
 
-/// The number of a refund of `amount`. The last one, which leaves nothing, has more room than those
-/// before it.
+/// The number of a refund of `amount`. The last one, which leaves nothing, has more room than the
+/// others.
 fn next_number(stored: &Purchase, amount: Amount) -> Result<u32, Rejection> {
     let before = stored
         .post_capture
@@ -136,7 +136,7 @@ fn next_number(stored: &Purchase, amount: Amount) -> Result<u32, Rejection> {
     Ok(u32::try_from(before + 1).expect("there are at most a thousand"))
 }
 
-/// No money was asked for: a refund of 0 ends it.
+/// Nothing was charged: a refund of 0 ends it.
 fn is_free(stored: &Purchase) -> bool {
     stored.quote().amount == Amount::ZERO
 }
@@ -150,7 +150,7 @@ fn conflict(stored: &Purchase, conflict: RefundBar) -> Rejection {
     })
 }
 
-/// Whether the buyer has the tokens, and the event that takes them.
+/// Whether the buyer has the tokens, and the event that spends them.
 pub fn decide_spending(context: Context<'_>, command: &SpendTokens) -> Result<Decision, Rejection> {
     let balance = context.shard.tokens(&command.user);
     if balance < command.tokens {
@@ -166,7 +166,7 @@ pub fn decide_spending(context: Context<'_>, command: &SpendTokens) -> Result<De
     })))
 }
 
-/// Whether money is left that could go back once `amount` more has.
+/// Whether money is left to refund after `amount` more.
 pub(super) fn extent_after(stored: &Purchase, amount: Amount) -> RefundExtent {
     if amount >= stored.kept() {
         RefundExtent::Full
@@ -175,8 +175,8 @@ pub(super) fn extent_after(stored: &Purchase, amount: Amount) -> RefundExtent {
     }
 }
 
-/// The tokens that go back with `amount`: their share of the purchase's, rounded down, and with
-/// the last of the money all that are left.
+/// The tokens clawed back with `amount`: their share of the purchase's tokens, rounded down; the
+/// last part of the money takes all that are left.
 pub(super) fn clawback(
     context: Context<'_>,
     user: &UserId,
@@ -195,7 +195,7 @@ pub(super) fn clawback(
     asked_back(context, user, requested)
 }
 
-/// So many tokens are asked back; what is not there the buyer owes.
+/// Claws back `tokens`; the buyer owes what the balance does not have.
 pub(super) fn asked_back(context: Context<'_>, user: &UserId, requested: Tokens) -> Clawback {
     let recovered = requested.min(context.shard.tokens(user));
     Clawback {

@@ -1,4 +1,4 @@
-//! Decides how holds end without a payment: given up by the buyer, or run out.
+//! Decides how holds end without a payment: released by the buyer, or expired.
 
 use super::{Context, Decision, Events, OwnedPurchase};
 use crate::engine::decide::command::ReleaseHold;
@@ -12,7 +12,7 @@ use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::ids::PurchaseId;
 use crate::time::UnixMs;
 
-/// Whether the hold may be given up, and the event that says so; `None` where it already is.
+/// Whether the hold may be released, and its event; `None` if it already is.
 pub fn decide_release(
     context: Context<'_>,
     command: &ReleaseHold,
@@ -20,7 +20,7 @@ pub fn decide_release(
     let shard = context.shard;
     let purchase = shard.find(command.hold).ok_or(Refusal::HoldNotFound)?;
     let user = shard.owner_of(command.hold).ok_or(Refusal::HoldNotFound)?;
-    // Another buyer's hold is answered as none.
+    // Another buyer's hold is answered as unknown.
     if command.user.as_ref().is_some_and(|asked| asked != user) {
         return Err(Refusal::HoldNotFound.into());
     }
@@ -41,7 +41,7 @@ pub fn decide_release(
     }
 }
 
-/// The hold's time ran out.
+/// The refusal because the hold has expired.
 pub(super) fn expired(hold: PurchaseId, purchase: &Purchase) -> Rejection {
     Refusal::HoldExpired.about(RefusalFacts::HoldExpired {
         hold,
@@ -49,7 +49,7 @@ pub(super) fn expired(hold: PurchaseId, purchase: &Purchase) -> Rejection {
     })
 }
 
-/// The hold was released, or is paid or being paid.
+/// The refusal because the hold was released, or is paid or being paid.
 pub(super) fn closed(hold: PurchaseId, purchase: &Purchase) -> Rejection {
     Refusal::HoldClosed.about(RefusalFacts::HoldClosed {
         hold,
@@ -57,7 +57,7 @@ pub(super) fn closed(hold: PurchaseId, purchase: &Purchase) -> Rejection {
     })
 }
 
-/// The holds of `shard` that have run out by `at`, the first due first, at most `most`.
+/// The holds of `shard` that have expired by `at`, the first due first, at most `most`.
 pub fn decide_expiries(
     shard: &mut Shard,
     catalogue: &Catalogue,
@@ -74,7 +74,7 @@ pub fn decide_expiries(
     events
 }
 
-/// The fact that this hold ran out.
+/// The event of an expired hold.
 pub(super) fn expiry(catalogue: &Catalogue, hold: OwnedPurchase<'_>) -> HoldExpired {
     let OwnedPurchase { id, owner, stored } = hold;
     let extras = stored.extras.as_ref();

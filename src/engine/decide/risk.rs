@@ -1,8 +1,8 @@
 //! Decides whether the risk rules and the operator let an attempt pass.
 //!
-//! Invariants: asked after product and window and before any limit; a paused buyer is blocked and no
-//! rule is asked; the strictest rule that holds wins; whatever comes of the attempt afterwards, the
-//! rules that it met and what it was scored by go with it; a model is asked at most once.
+//! Invariants: rules are evaluated after product and window and before any limit; a paused buyer is
+//! blocked without evaluating rules; the strictest matching rule wins; the matched rules and the
+//! score are recorded with the attempt, whatever its outcome; a model is evaluated at most once.
 
 use super::Context;
 use crate::engine::event::{Origin, RuleHit, RuleOutcome};
@@ -16,23 +16,20 @@ use crate::engine::words::rejection::Rejection;
 use crate::ids::{CardToken, ProductId, UserId};
 use crate::money::{Amount, Currency};
 
-/// The rules in force, how attempts are scored, and what is counted for both.
+/// The rules in force, the scoring, and the counters for both.
 #[derive(Copy, Clone, Debug)]
 pub struct Watch<'a> {
-    /// The rules.
     pub rules: &'a RuleSet,
-    /// How attempts are scored.
     pub scoring: &'a Scoring,
-    /// What buyers share.
+    /// The shared counters.
     pub velocity: &'a Velocity,
 }
 
-/// A refusal, and the risk rules that the attempt had met by then.
+/// A refusal, and the risk rules that had matched by then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedAttempt {
-    /// Why, and what it is about; boxed, so that a decision costs no more to hand on.
+    /// Boxed, so that a decision stays cheap to move.
     pub rejection: Box<Rejection>,
-    /// The rules.
     pub found: RuleMatches,
 }
 
@@ -53,7 +50,7 @@ impl From<Rejection> for RejectedAttempt {
 }
 
 impl RuleMatches {
-    /// The refusal of an attempt of which this was found.
+    /// Refuses an attempt that matched these rules.
     pub(super) fn turned(self, rejection: impl Into<Rejection>) -> RejectedAttempt {
         RejectedAttempt {
             rejection: Box::new(rejection.into()),
@@ -62,7 +59,7 @@ impl RuleMatches {
     }
 }
 
-/// What is asked for, as the rules see it.
+/// The attempt as the rules see it.
 pub(super) struct RiskSubject<'a> {
     pub(super) origin: &'a Origin,
     pub(super) user: &'a UserId,
@@ -74,7 +71,7 @@ pub(super) struct RiskSubject<'a> {
     pub(super) amount: Amount,
 }
 
-/// The rules that the attempt meets, unless it is blocked.
+/// The rules that match the attempt, unless it is blocked.
 pub(super) fn judge(
     context: Context<'_>,
     asked: &RiskSubject<'_>,
@@ -119,7 +116,7 @@ pub(super) fn judge(
         let features = Features::take(&facts, Past::of(shard, asked.user), &counts);
         scoring.score(features)
     });
-    // A model's word is about this attempt, the operator's about the buyer: the nearer one counts.
+    // A model scores this attempt, the operator rated the buyer: the more specific score counts.
     if let Some(score) = scored.and_then(|it| it.score) {
         facts.risk_score = Some(score.score.get());
     }
@@ -130,13 +127,13 @@ pub(super) fn judge(
     Ok(found)
 }
 
-/// The names of the rules that want a person to decide.
+/// The names of the rules that require a review.
 pub(super) fn reviews(hits: &[RuleHit]) -> impl Iterator<Item = String> + '_ {
     let wanted = hits.iter().filter(|hit| hit.outcome >= RuleOutcome::Review);
     wanted.map(|hit| hit.rule.as_str().to_owned())
 }
 
-/// What was found, by name.
+/// The matched rules, by name.
 pub(super) fn hits(context: Context<'_>, found: RuleMatches) -> Vec<RuleHit> {
     let rules = context.watch.map(|watch| watch.rules);
     rules.map_or_else(Vec::new, |rules| rules.hits(found))

@@ -1,4 +1,4 @@
-//! Decides whether a shard has room for more: the bounds of what all of its buyers keep together.
+//! Decides whether a shard has room for more: the bounds on what all of its buyers store together.
 
 use crate::engine::state::shard::Shard;
 use crate::engine::words::refusal::Refusal;

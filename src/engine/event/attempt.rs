@@ -9,16 +9,16 @@ use crate::money::{Amount, Currency, Price};
 use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// An idempotency key as the engine knows it: digests, never the text.
+/// An idempotency key as digests, never as text.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub struct IdempotencyKey {
-    /// Stands for the key's owner, the user and the key.
+    /// Digest of the API key's owner, the user and the key.
     pub scope: Digest16,
-    /// Stands for method, path and the request's canonical fields.
+    /// Digest of method, path and the request's canonical fields.
     pub fingerprint: Digest16,
 }
 
-/// Which of the shop's calls an attempt came by. The words are the metric's `flow`.
+/// The call that an attempt was made by. The words are the metric's `flow`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Flow {
@@ -50,15 +50,14 @@ impl Flow {
 /// Where a command came from.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Origin {
-    /// The request.
     pub request: RequestId,
     /// The name of the API key it came with.
     pub owner: KeyOwner,
     /// Its idempotency key, where the call takes one.
     pub key: Option<IdempotencyKey>,
-    /// The buyer's address, where the shop says it.
+    /// The buyer's address, if the shop names it.
     pub ip: Option<IpAddr>,
-    /// The buyer's device, where the shop says it.
+    /// The buyer's device, if the shop names it.
     pub device: Option<DeviceId>,
 }
 
@@ -85,7 +84,6 @@ pub enum HeldQuote {
 }
 
 impl HeldQuote {
-    /// The currency.
     pub const fn currency(&self) -> Currency {
         match self {
             Self::Payable(quote) => quote.currency,
@@ -97,7 +95,6 @@ impl HeldQuote {
 /// Who did an administrative act.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct AdminAct {
-    /// The request.
     pub request: RequestId,
     /// The name of the API key it came with.
     pub owner: KeyOwner,
@@ -106,32 +103,29 @@ pub struct AdminAct {
 /// An attempt by a known caller was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct AttemptRefused {
-    /// By which call.
     pub flow: Flow,
-    /// Why.
     pub reason: Refusal,
-    /// What it is about, where the reason has figures.
+    /// The facts, if the reason has any.
     pub facts: Option<Box<RefusalFacts>>,
-    /// Who tried, where the request was well enough formed to tell.
+    /// The buyer, if the request was well-formed enough to tell.
     pub user: Option<UserId>,
-    /// What for, likewise.
+    /// The product, likewise.
     pub product: Option<ProductId>,
-    /// How many units; 0 where not known.
+    /// 0 if unknown.
     pub quantity: u32,
-    /// The card, where one was named that is a token.
+    /// The card, if a valid token was given.
     pub card: Option<CardToken>,
-    /// Where it came from.
     pub origin: Origin,
     /// The risk rules that it met; none where it was blocked because the buyer is paused.
     pub hits: Vec<RuleHit>,
     /// What it was scored by, where it came as far as the rules.
     pub appraisal: Appraisal,
-    /// Refusals of the same key's name just before that were not written down.
+    /// Refusals of the same API key just before this one that were not logged.
     pub left_out: u64,
 }
 
 impl AttemptRefused {
-    /// Why, and what it is about.
+    /// The refusal with its facts.
     pub fn rejection(&self) -> Rejection {
         Rejection {
             reason: self.reason,

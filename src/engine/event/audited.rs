@@ -69,7 +69,6 @@ pub enum Act {
 }
 
 impl Act {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ProductSet => "product_set",
@@ -120,7 +119,6 @@ pub enum ActorRole {
 }
 
 impl ActorRole {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shop => "shop",
@@ -170,7 +168,6 @@ impl Target {
         (fits && plain && !holds_card_number(text)).then(|| Self(text.to_owned()))
     }
 
-    /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -197,7 +194,6 @@ impl Shown {
         ))
     }
 
-    /// The JSON.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -9,7 +9,6 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// A product as the operator set it.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ProductSet {
-    /// Which product.
     pub product: ProductId,
     /// What it is called, at most 200 characters.
     pub name: String,
@@ -55,9 +54,7 @@ pub enum Discount {
 /// A promotion as the operator set it.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PromotionSet {
-    /// Its code.
     pub code: PromotionCode,
-    /// What it takes off.
     pub discount: Discount,
     /// Uses by all buyers together.
     pub uses_max: u32,

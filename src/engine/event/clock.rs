@@ -1,20 +1,20 @@
-//! Owns the fact that the clock was wrong.
+//! Owns the event that corrects the core's time.
 
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// The core's time was corrected: from here on it is another than before.
+/// The core's time was corrected.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ClockCorrected {
-    /// The core's time until then.
+    /// The core's time before it.
     pub before: UnixMs,
-    /// What it is from then on; the instant of this event's record.
+    /// The core's time from then on; it is the instant of this event's record.
     pub after: UnixMs,
-    /// Why it is believed.
+    /// Why the correction is trusted.
     pub by: CorrectedBy,
 }
 
-/// Why a correction is believed.
+/// Why a correction is trusted.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum CorrectedBy {
     /// The difference lasted.
@@ -24,7 +24,6 @@ pub enum CorrectedBy {
 }
 
 impl CorrectedBy {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Settled => "settled",
@@ -34,8 +33,8 @@ impl CorrectedBy {
 }
 
 impl ClockCorrected {
-    /// Milliseconds by which the time was set forward; negative: back. Instants that no clock shows
-    /// stand in damaged records only: there it is as far as it goes.
+    /// Milliseconds by which the time was moved forward; negative: back. Only damaged records have
+    /// instants whose difference overflows; it saturates there.
     pub const fn offset_ms(&self) -> i64 {
         let (before, after) = (self.before.get(), self.after.get());
         match after.checked_signed_diff(before) {

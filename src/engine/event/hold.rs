@@ -8,16 +8,13 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Units were set aside for a buyer.
+/// Units were reserved for a buyer.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct HoldPlaced {
     /// The new purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
-    /// How many units.
     pub quantity: u32,
     /// What it costs, in the currency that is shown.
     pub quote: Quote,
@@ -30,39 +27,29 @@ pub struct HoldPlaced {
     pub promotion: Option<PromotionCode>,
     /// When the hold runs out, unless a payment pins it.
     pub expires_at: UnixMs,
-    /// What the shop attached to it.
     pub metadata: Metadata,
-    /// By which call.
     pub flow: Flow,
-    /// Where it came from.
     pub origin: Origin,
-    /// The risk rules that it met.
+    /// The risk rules that matched.
     pub hits: Vec<RuleHit>,
     /// What it was scored by; of a buy's hold, its payment says it.
     pub appraisal: Appraisal,
 }
 
-/// A hold was given up.
+/// A hold was released.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct HoldReleased {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Where it came from.
     pub origin: Origin,
 }
 
-/// A hold ran out, unpaid.
+/// A hold expired unpaid.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct HoldExpired {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
-    /// How many units.
     pub quantity: u32,
     /// The card that it was last tried with, if any was.
     pub card: Option<CardToken>,

@@ -10,7 +10,6 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// Units of a product were sold before this core sold it.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct StockImported {
-    /// Which product.
     pub product: ProductId,
     /// Units sold elsewhere, in all.
     pub sold: u32,
@@ -19,7 +18,6 @@ pub struct StockImported {
 /// A promotion was used before this core knew it.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PromotionUsesImported {
-    /// Which promotion.
     pub code: PromotionCode,
     /// Uses made elsewhere, in all.
     pub uses: u32,
@@ -28,9 +26,7 @@ pub struct PromotionUsesImported {
 /// A buyer has units of a product that were bought elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct HoldingsImported {
-    /// Who.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
     /// Units bought elsewhere, in all.
     pub units: u32,
@@ -39,9 +35,8 @@ pub struct HoldingsImported {
 /// An idempotency key was used elsewhere: its outcome is known there, and none may come here.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct KeyImported {
-    /// Whose.
     pub user: UserId,
-    /// Stands for the key's owner, the user and the key.
+    /// Digest of the API key's owner, the user and the key.
     pub scope: Digest16,
 }
 

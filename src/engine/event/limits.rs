@@ -1,11 +1,10 @@
-//! Owns the fact that the settings which applying depends on have changed.
+//! Owns the event that changes the settings which applying depends on.
 
 use crate::engine::words::settings::Limits;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// The settings that applying depends on are these from here on.
+/// The settings that applying depends on, from here on.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct LimitsSet {
-    /// The settings.
     pub limits: Limits,
 }

@@ -1,8 +1,8 @@
 //! Owns which part of the state each event changes.
 //!
-//! Invariants: [`Event::part`] has no default arm, so a new group must be placed here, and a new kind
-//! is placed by its group; live turns, recovery and `check` all ask it and match what it says without
-//! a default arm, so none of them can leave out an event that another one applies.
+//! Invariants: [`Event::part`] has no default arm, so a new group must be placed here, and a new
+//! kind follows its group; live turns, recovery and `check` all call it and match the result
+//! without a default arm, so none of them can leave out an event that another one applies.
 //! Deliberately absent: how each part changes, which is that part's own `apply`.
 
 use super::{
@@ -15,7 +15,7 @@ use crate::ids::{PurchaseId, ShardId};
 /// A part of the state, with what changes in it.
 #[derive(Copy, Clone, Debug)]
 pub enum Part<'a> {
-    /// Nothing changes: the event is for those who read the log.
+    /// Nothing changes: the event is for readers of the log.
     Nothing,
     /// The settings that applying depends on.
     Limits(&'a LimitsSet),
@@ -25,7 +25,7 @@ pub enum Part<'a> {
     Catalogue(CatalogueEvent<'a>),
     /// Risk rules and scoring in force.
     Risk(RiskEvent<'a>),
-    /// All that has to do with time: every shard, what is counted, what is remembered of webhooks.
+    /// Everything that depends on time: every shard, the counters, the remembered webhooks.
     Time(&'a ClockCorrected),
     /// Nonces and event ids of webhooks.
     Webhooks(WebhookEvent<'a>),
@@ -40,9 +40,8 @@ pub enum ShardChange<'a> {
     Placed(&'a HoldPlaced),
     /// A purchase takes a step; what the step brings is in the event.
     Step(PurchaseId, Step),
-    /// An attempt was refused.
     Refused(&'a AttemptRefused),
-    /// A buyer changes beside their purchases.
+    /// A buyer changes, besides their purchases.
     Buyer(BuyerEvent<'a>),
 }
 
@@ -63,7 +62,7 @@ impl Event {
             }
             Group::Attempt(AttemptEvent::AttemptRefused(e)) => match &e.user {
                 Some(user) => Part::Shard(ShardId::of(user), ShardChange::Refused(e)),
-                // An attempt whose buyer is not known leaves nothing behind.
+                // An attempt of an unknown buyer leaves no trace.
                 None => Part::Nothing,
             },
             Group::Buyer(e) => {

@@ -11,20 +11,16 @@ use crate::money::{Amount, Currency, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// The intent to authorize and capture; the gateway is asked once this is durable.
+/// The intent to authorize and capture; the gateway is called once this is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PaymentStarted {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
     /// What is to be paid; it may be in another currency than the hold was quoted in.
     pub quote: Quote,
-    /// The card.
     pub card: CardToken,
     /// Whether this pays for an earlier hold or the same call placed it.
     pub pays_for: PaysFor,
-    /// Where it came from.
     pub origin: Origin,
     /// What the shop attached to it, or where it attached nothing, to the hold.
     pub metadata: Metadata,
@@ -33,7 +29,7 @@ pub struct PaymentStarted {
     /// Why a person is to decide before the money is taken, each reason a word or the name of a
     /// rule; empty: nobody has to.
     pub review: Vec<String>,
-    /// What it was scored by.
+    /// Its features and score, if any.
     pub appraisal: Appraisal,
 }
 
@@ -47,14 +43,12 @@ pub enum PaysFor {
     EarlierHold = 1,
 }
 
-/// The gateway set the money aside.
+/// The gateway authorized the amount.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PaymentAuthorized {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// The gateway's name for it.
+    /// The gateway's id of it.
     pub authorization: AuthorizationId,
     /// Until when the gateway lets it be captured, where it says so.
     pub capture_before: Option<UnixMs>,
@@ -105,7 +99,6 @@ pub enum HoldAfter {
 }
 
 impl HoldAfter {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ended => "ended",
@@ -140,24 +133,20 @@ impl RetryAdvice {
 /// The payment ended with nothing charged.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PaymentDeclined {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Why.
     pub cause: DeclineCause,
-    /// The gateway's word for why, where it gave one.
+    /// The gateway's reason code, if it gave one.
     pub code: Option<GatewayCode>,
     /// What to do about another try, by the rules of the configuration.
     pub advice: RetryAdvice,
-    /// What becomes of the hold.
+    /// Whether the hold stays.
     pub hold: HoldAfter,
-    /// Where the payment came from.
+    /// What its outcome is counted by.
     pub payment_source: PaymentSource,
 }
 
 impl PaymentDeclined {
-    /// The step in the purchase's life.
     pub const fn step(&self) -> Step {
         match self.hold {
             HoldAfter::Ended => Step::PaymentDeclined,
@@ -166,29 +155,23 @@ impl PaymentDeclined {
     }
 }
 
-/// The intent to capture.
+/// The intent to capture; the gateway is called once this is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct CaptureStarted {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
 }
 
-/// The gateway took the money.
+/// The gateway captured.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PaymentCaptured {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// The gateway's name for it.
+    /// The gateway's id of it.
     pub capture: CaptureId,
-    /// How many units.
     pub quantity: u32,
     /// What was paid: the amount is what the gateway confirmed, and what the receipt is sealed over.
     pub quote: Quote,
-    /// What the shop attached.
     pub metadata: Metadata,
     /// The key that seals its receipt.
     pub receipt_key: ReceiptKeyId,
@@ -198,7 +181,7 @@ pub struct PaymentCaptured {
     pub tokens: Tokens,
     /// How many of them pay off debt.
     pub debt_paid: Tokens,
-    /// Where the payment came from.
+    /// What its outcome is counted by.
     pub payment_source: PaymentSource,
 }
 
@@ -252,18 +235,15 @@ impl VoidCause {
     }
 }
 
-/// The intent to give an authorization back.
+/// The intent to void an authorization.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct VoidStarted {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Why.
     pub cause: VoidCause,
     /// When it is to be done; after that it is stuck and the operator is called.
     pub deadline: UnixMs,
-    /// Who wanted it, where it was the operator.
+    /// The operator who ordered it, if one did.
     pub by: Option<AdminAct>,
 }
 
@@ -277,21 +257,18 @@ impl VoidStarted {
     }
 }
 
-/// The gateway gave the authorization back, or holds none.
+/// The gateway voided the authorization, or has none.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PaymentVoided {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// What becomes of the hold.
+    /// Whether the hold stays.
     pub hold: HoldAfter,
     /// What the gateway had captured and refunded, where it had captured anything.
     pub returned: Option<ReturnedMoney>,
 }
 
 impl PaymentVoided {
-    /// The step in the purchase's life.
     pub const fn step(&self) -> Step {
         match self.hold {
             HoldAfter::Ended => Step::PaymentVoided,
@@ -303,9 +280,8 @@ impl PaymentVoided {
 /// Money that the gateway captured without goods, and refunded.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ReturnedMoney {
-    /// How much.
     pub amount: Amount,
-    /// In which currency; `None`: one that is none of ISO 4217.
+    /// `None`: not one of ISO 4217.
     pub currency: Option<Currency>,
 }
 
@@ -332,11 +308,8 @@ impl VoidStuckCause {
 /// Giving the authorization back did not succeed. It goes on being tried.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct VoidStuck {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Why.
     pub cause: VoidStuckCause,
 }
 
@@ -363,17 +336,14 @@ impl CaptureDifference {
 /// The gateway took another sum than was asked for: an operator settles it.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct CaptureDiffered {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// What differs.
     pub difference: CaptureDifference,
     /// The gateway's name for the capture.
     pub capture: CaptureId,
     /// What the gateway took.
     pub captured: Amount,
-    /// In which currency; `None`: one that is none of ISO 4217.
+    /// `None`: not one of ISO 4217.
     pub currency: Option<Currency>,
     /// What of it went back by then.
     pub refunded: Amount,

@@ -7,69 +7,60 @@ use crate::ids::{GatewayCode, ProductId, PurchaseId, UserId};
 use crate::money::{Amount, Currency, Tokens};
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Reward tokens taken back because money went back.
+/// Reward tokens clawed back because money was refunded.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Clawback {
-    /// What the money that went back stands for.
+    /// The share of the refunded money.
     pub requested: Tokens,
-    /// What was taken from the balance.
+    /// Tokens taken from the balance.
     pub recovered: Tokens,
-    /// What was not there any more; the buyer owes it.
+    /// Tokens that the balance did not have; the buyer owes them.
     pub shortfall: Tokens,
 }
 
-/// The intent to give captured money back; the gateway is asked once this is durable.
+/// The intent to refund; the gateway is called once this is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RefundStarted {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Which refund of this purchase it is, from 1.
+    /// The refund's number within the purchase, from 1.
     pub number: u32,
-    /// How much.
     pub amount: Amount,
-    /// What had gone back before, as the operator knew it.
+    /// What was refunded before, as the operator knew it.
     pub previously_refunded: Amount,
-    /// Why, in the operator's words; at most 500 characters.
+    /// The operator's reason; at most 500 characters.
     pub note: String,
-    /// Whether the units are to go back into stock once the money went back.
+    /// Whether the units return to stock after the refund.
     pub restock: Restock,
-    /// The idempotency key that it came with.
+    /// The idempotency key of the request.
     pub key: IdempotencyKey,
     /// Who wanted it.
     pub by: AdminAct,
 }
 
-/// The gateway gave money back.
+/// The gateway made a refund.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RefundSucceeded {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Which refund of this purchase.
+    /// The refund's number within the purchase.
     pub number: u32,
-    /// Of what.
     pub product: ProductId,
     /// How many units were bought.
     pub quantity: u32,
-    /// How much.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
-    /// Whether money is left that could go back.
+    /// Whether money is left to refund.
     pub extent: RefundExtent,
-    /// Where the purchase is then.
+    /// The state of the purchase after it.
     pub leaves: PaidState,
-    /// The reward tokens that went with it.
+    /// The reward tokens clawed back with it.
     pub clawback: Clawback,
-    /// Whether the units went back into stock.
+    /// Whether the units returned to stock.
     pub restock: Restock,
 }
 
 impl RefundSucceeded {
-    /// The step in the purchase's life.
     pub const fn step(&self) -> Step {
         Step::Refunded(self.leaves)
     }
@@ -79,28 +70,22 @@ impl RefundSucceeded {
 /// at the gateway's own site.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RefundFound {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Of what.
     pub product: ProductId,
     /// How many units were bought.
     pub quantity: u32,
-    /// How much.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
-    /// Whether money is left that could go back.
+    /// Whether money is left to refund.
     pub extent: RefundExtent,
-    /// Where the purchase is then.
+    /// The state of the purchase after it.
     pub leaves: PaidState,
-    /// The reward tokens that went with it.
+    /// The reward tokens clawed back with it.
     pub clawback: Clawback,
 }
 
 impl RefundFound {
-    /// The step in the purchase's life.
     pub const fn step(&self) -> Step {
         Step::RefundFound(self.leaves)
     }
@@ -110,28 +95,23 @@ impl RefundFound {
 /// had reported success.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RefundReturned {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Which refund of this purchase; `None`: one that was made at the gateway's own site.
+    /// The refund's number within the purchase; `None`: it was made at the gateway's own site.
     pub number: Option<u32>,
-    /// Of what.
     pub product: ProductId,
     /// How many units were bought.
     pub quantity: u32,
     /// How much came back.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
-    /// Where the purchase is then.
+    /// The state of the purchase after it.
     pub leaves: PaidState,
     /// The reward tokens that came back with it.
     pub given_back: GivenBack,
 }
 
 impl RefundReturned {
-    /// The step in the purchase's life.
     pub const fn step(&self) -> Step {
         Step::RefundReturned(self.leaves)
     }
@@ -148,7 +128,7 @@ pub enum Restock {
 }
 
 impl Restock {
-    /// As JSON has it.
+    /// As a JSON boolean.
     pub const fn as_bool(self) -> bool {
         match self {
             Self::Yes => true,
@@ -157,7 +137,7 @@ impl Restock {
     }
 }
 
-/// How much of the captured money has gone back.
+/// How much of the captured money is refunded.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum RefundExtent {
@@ -167,18 +147,16 @@ pub enum RefundExtent {
     Full = 1,
 }
 
-/// The gateway refused to give the money back.
+/// The gateway refused the refund.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RefundFailed {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Which refund of this purchase.
+    /// The refund's number within the purchase.
     pub number: u32,
-    /// The gateway's word for why, where it gave one.
+    /// The gateway's reason code, if it gave one.
     pub code: Option<GatewayCode>,
-    /// What its caller is told.
+    /// The reason that the caller gets.
     pub failure: RefundFailure,
 }
 
@@ -187,19 +165,18 @@ pub struct RefundFailed {
 pub enum RefundFailure {
     /// The gateway refused it.
     Refused,
-    /// The gateway had given money back that our books did not know of, so that less was left than
-    /// the caller believed.
+    /// The gateway had made refunds that our books did not know, so that less was left than the
+    /// caller believed.
     LessWasLeft {
-        /// What it had given back in all.
+        /// What it had refunded in all.
         refunded: Amount,
     },
 }
 
-/// Reward tokens that a buyer gets back because money came back that a lost dispute took or a refund
-/// gave.
+/// Reward tokens returned to a buyer because the money of a lost dispute or of a refund came back.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct GivenBack {
-    /// What the money that came back stands for.
+    /// The share of the returned money.
     pub tokens: Tokens,
     /// How many of them paid what the buyer owed.
     pub debt_paid: Tokens,
@@ -208,53 +185,46 @@ pub struct GivenBack {
 /// The cardholder disputes the payment, or some of it.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct DisputeOpened {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Which dispute of this purchase, from 1.
+    /// The dispute's number within the purchase, from 1.
     pub number: u32,
-    /// What it is now.
+    /// The dispute after this event.
     pub dispute: Dispute,
-    /// What it was before, where it was heard of.
+    /// Its status before, if it was known.
     pub before: Option<DisputeStatus>,
-    /// In which currency.
     pub currency: Currency,
-    /// The gateway's word for why, where it gave one.
+    /// The gateway's reason code, if it gave one.
     pub code: Option<GatewayCode>,
-    /// What lost disputes took of the purchase, in all.
+    /// What all lost disputes of the purchase took.
     pub charged_back: Amount,
 }
 
-/// A dispute was decided; or what is known of the decided one was wrong.
+/// A dispute was decided, or a decided one was corrected.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct DisputeClosed {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// Which dispute of this purchase, from 1.
+    /// The dispute's number within the purchase, from 1.
     pub number: u32,
-    /// What it is now.
+    /// The dispute after this event.
     pub dispute: Dispute,
-    /// What it was before, where it was heard of.
+    /// Its status before, if it was known.
     pub before: Option<DisputeStatus>,
-    /// In which currency.
     pub currency: Currency,
-    /// What lost disputes had taken of the purchase, in all.
+    /// What all lost disputes of the purchase had taken before.
     pub charged_back_before: Amount,
-    /// What they take now, in all.
+    /// What they take after this event.
     pub charged_back: Amount,
-    /// Where the purchase is then.
+    /// The state of the purchase after it.
     pub leaves: PaidState,
-    /// The reward tokens that went with the money.
+    /// The reward tokens clawed back with the money.
     pub clawback: Clawback,
     /// The reward tokens that came back with it.
     pub given_back: GivenBack,
 }
 
 impl DisputeClosed {
-    /// The step in the purchase's life.
     pub const fn step(&self) -> Step {
         match self.dispute.status {
             DisputeStatus::Lost => Step::DisputeLost(self.leaves),
@@ -277,10 +247,7 @@ impl DisputeClosed {
 /// A buyer spent reward tokens in the shop.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct TokensSpent {
-    /// Who.
     pub user: UserId,
-    /// How many.
     pub tokens: Tokens,
-    /// Where it came from.
     pub origin: Origin,
 }

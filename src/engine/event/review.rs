@@ -9,9 +9,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// A purchase waits for a person, its money set aside and not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ReviewOpened {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
     /// Why, each reason a word or the name of a rule.
     pub reasons: Vec<String>,
@@ -22,11 +20,8 @@ pub struct ReviewOpened {
 /// A purchase under review was decided about: the intent to capture, or to give back.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ReviewDecided {
-    /// Which purchase.
     pub purchase: PurchaseId,
-    /// Whose it is.
     pub user: UserId,
-    /// How.
     pub verdict: ReviewVerdict,
     /// By whom.
     pub decider: Decider,
@@ -54,7 +49,6 @@ pub enum Decider {
 /// What a person decided by.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Judgement {
-    /// Who.
     pub by: AdminAct,
     /// Why, in their words; at most 500 characters.
     pub note: String,
@@ -69,7 +63,6 @@ impl ReviewDecided {
         }
     }
 
-    /// The step in the purchase's life.
     pub const fn step(&self) -> Step {
         match self.verdict {
             ReviewVerdict::Approved => Step::ReviewApproved,

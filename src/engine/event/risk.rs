@@ -30,7 +30,6 @@ impl RuleName {
         (fits && !holds_card_number(text)).then(|| Self(CompactString::new(text)))
     }
 
-    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -57,7 +56,7 @@ pub enum RuleOutcome {
 }
 
 impl RuleOutcome {
-    /// Every one, the strictest last.
+    /// All, strictest last.
     pub const ALL: [Self; 3] = [Self::Observe, Self::Review, Self::Block];
 
     /// The language's word.
@@ -73,7 +72,6 @@ impl RuleOutcome {
 /// A rule that an attempt met.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RuleHit {
-    /// Its name.
     pub rule: RuleName,
     /// What follows from it.
     pub outcome: RuleOutcome,
@@ -82,13 +80,12 @@ pub struct RuleHit {
 /// Where a payment came from: what its outcome is counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PaymentSource {
-    /// The card.
     pub card: CardToken,
     /// What it paid for.
     pub product: ProductId,
-    /// The buyer's address, where the shop said it.
+    /// The buyer's address, if the shop named it.
     pub ip: Option<IpAddr>,
-    /// The buyer's device, where the shop said it.
+    /// The buyer's device, if the shop named it.
     pub device: Option<DeviceId>,
 }
 
@@ -105,7 +102,6 @@ pub enum RulesSource {
 }
 
 impl RulesSource {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shipped => "shipped",
@@ -174,10 +170,9 @@ pub struct ModelInForce {
     pub name: Option<String>,
 }
 
-/// A buyer was paused, or is not any more.
+/// A buyer was paused, or the pause was lifted.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BuyerPaused {
-    /// Who.
     pub user: UserId,
     /// Until when and why; `None`: the pause is lifted.
     pub pause: Option<Pause>,
@@ -190,14 +185,13 @@ pub struct BuyerPaused {
 pub struct Pause {
     /// From then on they are not.
     pub until: UnixMs,
-    /// Why, in the operator's words; at most 500 characters.
+    /// The operator's reason; at most 500 characters.
     pub reason: String,
 }
 
 /// The operator rated a buyer.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BuyerRated {
-    /// Who.
     pub user: UserId,
     /// How; what it does not say is not known any more.
     pub rating: Rating,

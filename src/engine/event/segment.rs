@@ -5,10 +5,9 @@
 use crate::ids::{Segment, UserId};
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// A buyer's segment was computed from what they bought.
+/// A buyer's segment was computed from their purchases.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BuyerSegmented {
-    /// Who.
     pub user: UserId,
     /// Which segment the buyer is in from here on.
     pub segment: Segment,

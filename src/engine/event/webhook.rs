@@ -17,7 +17,6 @@ pub enum WebhookFormat {
 }
 
 impl WebhookFormat {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Holdfast => "holdfast",
@@ -130,7 +129,7 @@ impl Disposition {
     }
 }
 
-/// A genuine webhook was let in.
+/// A genuine webhook was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct WebhookReceived {
     /// In which form.

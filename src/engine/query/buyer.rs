@@ -16,7 +16,8 @@ impl Shard {
         day_start: UnixMs,
     ) -> Option<BuyerView> {
         let buyer = self.buyer(user)?;
-        // Sums stand in the order in which they came, which a restart changes: shown sorted.
+        // Tallies are in the order of their events, which a restart changes, so they are sorted
+        // here.
         let committed = buyer.committed.iter().map(|(product, units)| {
             let terms = &catalogue.product_at(*product).terms;
             (terms.product.clone(), *units)
@@ -45,8 +46,8 @@ impl Shard {
         })
     }
 
-    /// Holds and purchases of `user` among the purchases from the sequence number `from` on, of
-    /// which at most `most` are looked at; and the sequence number from which to go on.
+    /// Holds and purchases of `user` among `most` purchases from the sequence number `from` on, and
+    /// the sequence number to continue from.
     pub fn purchases_of(
         &self,
         user: &UserId,
@@ -63,8 +64,7 @@ impl Shard {
         (ids.collect(), numbered.next().map(|(sequence, _)| sequence))
     }
 
-    /// The last change of a segment among this shard's buyers, with its place in the log. Looks at
-    /// every buyer.
+    /// The last applied change of a segment in this shard, with its LSN. Looks at every buyer.
     pub fn last_fed(&self) -> Option<(Lsn, SegmentCursor)> {
         let segmented = self
             .kept_buyers()

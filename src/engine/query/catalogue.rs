@@ -48,7 +48,6 @@ impl ProductView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromotionView {
     pub code: PromotionCode,
-    /// What it takes off.
     pub discount: Discount,
     /// Uses by all buyers together, at most.
     pub uses_max: u32,
@@ -72,7 +71,7 @@ impl Product {
         self.view_with(self.stock.read(), at)
     }
 
-    /// The same once its units are what its terms say, which the caller sees to later.
+    /// The same with the units of its terms, which the caller has not set in the cell yet.
     pub fn view_to_be(&self, at: UnixMs) -> ProductView {
         let levels = StockLevels {
             total: self.terms.stock,

@@ -1,6 +1,6 @@
-//! Owns the answer to a payment that was not made, told again from what its purchase keeps.
+//! Owns the response to a declined payment, rebuilt from what its purchase stores.
 //!
-//! Invariant: the answer follows from the try alone, whatever became of the purchase later.
+//! Invariant: the response follows from the try alone, whatever happens to the purchase later.
 
 use crate::engine::query::view::DeclineView;
 use crate::engine::state::purchase::Purchase;
@@ -9,7 +9,7 @@ use crate::engine::words::refusal::Refusal;
 use crate::ids::{Lsn, PurchaseId, RequestId};
 
 impl Purchase {
-    /// The answers of its payments that were not made, as of the record at `as_of`.
+    /// The responses of its declined payments, as of the record at `as_of`.
     pub(in crate::engine) fn decline_views(&self, id: PurchaseId, as_of: Lsn) -> Vec<DeclineView> {
         let ended = self.ended().iter().filter(|it| it.ended <= as_of);
         let mut views: Vec<_> = ended.map(|it| it.decline_view(id)).collect();
@@ -20,7 +20,7 @@ impl Purchase {
         views
     }
 
-    /// The answer of the payment that `request` brought, where it was not made.
+    /// The response of the payment that `request` started, if it was declined.
     pub(in crate::engine) fn decline_view(
         &self,
         id: PurchaseId,
@@ -31,7 +31,7 @@ impl Purchase {
         ended.or_else(|| self.void_view(id).filter(|it| it.request == request))
     }
 
-    /// The answer of a payment that was authorized and given back.
+    /// The response of a payment that was authorized and voided.
     fn void_view(&self, purchase: PurchaseId) -> Option<DeclineView> {
         let (payment, cause) = self.voided_payment()?;
         Some(DeclineView {

@@ -1,9 +1,9 @@
-//! Owns what the bounds may cost in memory: for each kind what one takes, times the bound.
+//! Owns how much memory the bounds allow: for each kind the size of one, times the bound.
 //!
-//! Invariants: figures follow from the sizes of the structures themselves and from how tables grow,
-//! so that a structure that grows shows here. They are of the usual case: a paid purchase in one
-//! currency, ids of up to 24 characters. Metadata, longer ids, refunds, disputes and reviews come on
-//! top. Deliberately absent: the log's ring, connections and sinks.
+//! Invariants: figures follow from the sizes of the structures and from how tables grow, so a
+//! structure that grows shows here. They describe the usual case: a paid purchase in one currency,
+//! ids of up to 24 characters. Metadata, longer ids, refunds, disputes and reviews come on top.
+//! Deliberately absent: the log's ring, connections and sinks.
 
 use crate::engine::shared::sums::SUM_BYTES;
 use crate::engine::shared::velocity::KEY_BYTES;
@@ -23,7 +23,7 @@ const TREE: usize = 2;
 /// Steps of a plain purchase's history, as its list grows.
 const STEPS: usize = 8;
 
-/// One buyer: themselves, where they are found, their attempts and their profile.
+/// One buyer: the record, its table entry, their attempts and their profile.
 const fn buyer_bytes(rate_count: u32) -> usize {
     size_of::<Buyer>()
         + GROWTH * (size_of::<(UserId, BuyerIndex)>() + size_of::<Option<Box<Buyer>>>())
@@ -31,14 +31,14 @@ const fn buyer_bytes(rate_count: u32) -> usize {
         + size_of::<Profile>()
 }
 
-/// One purchase: itself, where it is found, its payment and its history.
+/// One purchase: the record, its table entry, its payment and its history.
 const PURCHASE_BYTES: usize = STORED_BYTES
     + GROWTH * size_of::<usize>()
     + TREE * size_of::<(u64, u32)>()
     + size_of::<Payment>()
     + STEPS * size_of::<Happened>();
 
-/// One key: what stands under it, and when it is forgotten, in the shard and with its buyer.
+/// One key: its entry, and its places in the queues of the shard and the buyer.
 const IDEMPOTENCY_KEY_BYTES: usize = GROWTH
     * (size_of::<(Digest16, KeyEntry)>() + size_of::<(UnixMs, Digest16)>() + size_of::<UnixMs>());
 
@@ -49,7 +49,7 @@ const _: () = {
     assert!(size_of::<KeyEntry>() <= 64, "a key grew");
 };
 
-/// What everything takes at its bound, by kind.
+/// Memory at the bounds, by kind.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {
     pub buyers_bytes: u64,
@@ -64,7 +64,7 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Of these bounds, where `rate_count` attempts are kept of a buyer.
+    /// The footprint of these bounds, with `rate_count` attempts stored per buyer.
     pub fn of(bounds: &Bounds, rate_count: u32) -> Self {
         let times = |count: usize, bytes: usize| (count as u64).saturating_mul(bytes as u64);
         let sharded = |count: usize, bytes| times(count.saturating_mul(SHARD_COUNT), bytes);
@@ -77,7 +77,7 @@ impl Footprint {
         }
     }
 
-    /// All of it.
+    /// The total.
     pub fn bytes(&self) -> u64 {
         let all = [
             self.buyers_bytes,

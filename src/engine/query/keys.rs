@@ -1,6 +1,6 @@
-//! Owns what an idempotency key says about a request that comes with it.
+//! Owns what an idempotency key answers to a request.
 //!
-//! Invariant: what a finished key answers is the same whatever became of its purchase later.
+//! Invariant: the response of a finished key never changes, whatever happens to its purchase.
 
 use crate::engine::event::IdempotencyKey;
 use crate::engine::query::view::{DeclineView, HoldView, PurchaseView, RefundStatus, RefundView};
@@ -13,59 +13,58 @@ use crate::engine::words::rejection::{RefusalFacts, Rejection};
 use crate::ids::RequestId;
 use crate::money::Tokens;
 
-/// What a key says about a request that comes with it.
+/// What a key answers to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyAnswer {
-    /// It was never used: go on.
+    /// It was never used: continue.
     Free,
-    /// The first request under it is still running.
+    /// The first request under it is in progress.
     InFlight,
     /// It was used for another request.
     Reused,
     /// It was used in the system that sold before.
     Elsewhere,
-    /// Its request ended so.
+    /// The outcome of its request.
     Finished(Finished),
-    /// It was refused so, by the answer to this request.
+    /// Its request was refused.
     Refused {
-        /// Why, and what it is about.
         rejection: Rejection,
         /// The request that was refused.
         request: RequestId,
     },
 }
 
-/// What a request came to, shown as of its end.
+/// The outcome of a request, shown as of its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finished {
     /// It placed this hold.
     Held(HoldView),
     /// It made this purchase, shown as of its capture.
     Paid(Box<PurchaseView>),
-    /// Its payment was not made.
+    /// Its payment was declined.
     Declined(Box<DeclineView>),
-    /// It gave this money back, or the gateway refused to.
+    /// It made this refund, or the gateway refused it.
     Refunded(Box<RefundView>),
     /// It spent reward tokens, and left this many.
     Spent(Tokens),
 }
 
 impl Shard {
-    /// What `key` says.
+    /// What `key` answers.
     pub fn key_answer(&self, key: &IdempotencyKey, catalogue: &Catalogue) -> KeyAnswer {
         let Some(entry) = self.kept_keys().get(&key.scope) else {
             return KeyAnswer::Free;
         };
         let known = "a key names a purchase of its own shard, which is kept as long as the key";
         let finished = match entry.outcome.clone() {
-            // Which request it was used for is not known here.
+            // Which request used it is known only there.
             KeyOutcome::Elsewhere => return KeyAnswer::Elsewhere,
             _ if entry.fingerprint != key.fingerprint => return KeyAnswer::Reused,
             KeyOutcome::InFlight => return KeyAnswer::InFlight,
             KeyOutcome::Held(id) => {
                 let mut view = self.hold_view(id, catalogue).expect(known);
                 view.state = PurchaseState::Held;
-                // As it was told: a correction of the clock has moved it since.
+                // The expiry as first reported: a correction of the clock has moved it since.
                 view.expires_at = self.placed_until(id).expect(known);
                 Finished::Held(view)
             }
@@ -98,7 +97,7 @@ impl Shard {
             }
             KeyOutcome::Refunded { purchase, number } => {
                 let mut view = self.refund_view(purchase, number).expect(known);
-                // As it ended then, whatever became of it.
+                // The refund as it ended then, whatever happened later.
                 if let RefundStatus::Returned { at, clawback, .. } = view.status {
                     view.status = RefundStatus::Succeeded { at, clawback };
                 }

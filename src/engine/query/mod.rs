@@ -1,6 +1,7 @@
-//! What the engine shows of itself: owned copies of its state, and what its bounds cost in memory.
+//! What the engine shows of itself: owned copies of its state, and the memory that its bounds
+//! allow.
 //!
-//! Invariant: it reads alone.
+//! Invariant: it only reads.
 
 mod buyer;
 mod catalogue;

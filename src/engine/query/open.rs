@@ -1,4 +1,5 @@
-//! Owns what is open: payments and refunds under way, reviews, and captures that an operator settles.
+//! Owns the list of open work: payments and refunds in progress, reviews, and captures that an
+//! operator settles.
 
 use crate::engine::query::view::{OpenView, UnderWay};
 use crate::engine::state::catalogue::Catalogue;
@@ -9,8 +10,8 @@ use crate::ids::{Digest16, PurchaseId};
 use crate::time::UnixMs;
 
 impl Shard {
-    /// Every purchase of which a payment or a refund is under way, and when it last changed by
-    /// today's clock.
+    /// Every purchase with a payment or refund in progress, and when it last changed by today's
+    /// clock.
     pub fn open_payments(&self) -> impl Iterator<Item = (PurchaseId, UnixMs)> + '_ {
         self.opened().map(|(id, purchase)| {
             let last = purchase.history.last();
@@ -19,12 +20,12 @@ impl Shard {
         })
     }
 
-    /// Whether a payment or a refund of this purchase is under way.
+    /// Whether a payment or a refund of this purchase is in progress.
     pub fn is_open(&self, id: PurchaseId) -> bool {
         self.find(id).is_some_and(Purchase::is_open)
     }
 
-    /// Every purchase whose capture was of another sum than was asked for.
+    /// Every purchase whose capture differs from the request.
     pub fn differing_captures(&self) -> impl Iterator<Item = PurchaseId> + '_ {
         let id = |sequence: &u64| {
             let purchase = self.kept_purchases().get(*sequence)?;
@@ -33,8 +34,8 @@ impl Shard {
         self.with_differing_capture().iter().filter_map(id)
     }
 
-    /// What is under way under the key `scope`: a payment, a review or a refund. It looks only at
-    /// purchases that somebody drives or decides about, of which there are few.
+    /// What is in progress under the key `scope`: a payment, a review or a refund. It only looks at
+    /// open purchases, of which there are few.
     pub fn under_way(&self, scope: Digest16) -> Option<UnderWay> {
         let undecided = self.under_payment().iter().chain(self.under_review());
         let undecided = undecided.chain(self.with_differing_capture());
@@ -52,7 +53,7 @@ impl Shard {
         })
     }
 
-    /// Purchases of which a payment or a refund is under way.
+    /// Purchases with a payment or refund in progress.
     pub(super) fn opened(&self) -> impl Iterator<Item = (PurchaseId, &Purchase)> + '_ {
         self.under_payment().iter().filter_map(|sequence| {
             let purchase = self.at_place(*sequence)?;
@@ -60,7 +61,7 @@ impl Shard {
         })
     }
 
-    /// Every purchase that waits for a person, and when the configuration decides.
+    /// Every purchase under review, with its deadline.
     pub fn reviews(&self) -> impl Iterator<Item = (PurchaseId, UnixMs)> + '_ {
         self.under_review().iter().filter_map(|sequence| {
             let purchase = self.at_place(*sequence)?;
@@ -69,7 +70,7 @@ impl Shard {
         })
     }
 
-    /// When the purchase that waits longest for a person was put before one, by today's clock.
+    /// When the oldest open review was opened, by today's clock.
     pub fn oldest_review(&self) -> Option<UnixMs> {
         let purchases = self.under_review().iter().filter_map(|sequence| {
             let purchase = self.at_place(*sequence)?;
@@ -79,8 +80,8 @@ impl Shard {
         purchases.min()
     }
 
-    /// Every purchase of which a payment or a refund is under way, or whose capture an operator has
-    /// to settle.
+    /// Every purchase with a payment or refund in progress, or with a capture that an operator must
+    /// settle.
     pub fn open_views(&self, catalogue: &Catalogue) -> Vec<OpenView> {
         let view = |(id, _)| {
             let purchase = self.purchase_view(id, catalogue, LATEST)?;

@@ -1,4 +1,4 @@
-//! Owns what the books say of payments, for comparing them with the gateway's.
+//! Owns what the books say about payments, for comparing them with the gateway's.
 
 use crate::engine::query::view::{NetCapture, PaymentOf, PaymentView, PaymentsPage, Standing};
 use crate::engine::state::corrections::Corrections;
@@ -12,8 +12,8 @@ use crate::time::UnixMs;
 use std::ops::ControlFlow;
 
 impl Shard {
-    /// The purchase whose payment the gateway calls `authorization`, among `most` purchases from
-    /// the sequence number `from` on; where it is not one of them, where to go on.
+    /// The purchase whose authorization has this id at the gateway, among `most` purchases from the
+    /// sequence number `from` on; otherwise where to continue.
     pub fn purchase_of(
         &self,
         authorization: &AuthorizationId,

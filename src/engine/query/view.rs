@@ -27,7 +27,6 @@ pub struct HoldView {
     pub purchase: PurchaseId,
     pub user: UserId,
     pub product: ProductId,
-    /// How many units.
     pub quantity: u32,
     /// Where it is: `Held` when placed, `Released` when given up.
     pub state: PurchaseState,
@@ -53,7 +52,6 @@ pub struct PurchaseView {
     pub purchase: PurchaseId,
     pub user: UserId,
     pub product: ProductId,
-    /// How many units.
     pub quantity: u32,
     /// What it costs.
     pub quote: Quote,
@@ -65,7 +63,6 @@ pub struct PurchaseView {
     pub disputes: Vec<Dispute>,
     /// The promotion used.
     pub promotion: Option<PromotionCode>,
-    /// What the shop attached.
     pub metadata: Metadata,
     /// Where it is.
     pub state: PurchaseState,
@@ -110,7 +107,7 @@ pub struct DeclineView {
     pub request: RequestId,
     /// [`Refusal::PaymentDeclined`], or [`Refusal::GatewayUnavailable`] where nobody declined.
     pub reason: Refusal,
-    /// The gateway's word for why, where it gave one.
+    /// The gateway's reason code, if it gave one.
     pub code: Option<GatewayCode>,
     /// What to do about another try.
     pub advice: RetryAdvice,
@@ -230,15 +227,15 @@ pub enum RefundStatus {
     /// The money went back.
     Succeeded {
         at: UnixMs,
-        /// The reward tokens that went with it.
+        /// The reward tokens clawed back with it.
         clawback: Clawback,
     },
     /// The gateway refused.
     Failed {
         at: UnixMs,
-        /// The gateway's word for why.
+        /// The gateway's reason code.
         code: Option<GatewayCode>,
-        /// What its caller is told.
+        /// The reason that the caller gets.
         failure: RefundFailure,
     },
     /// The money went back, and came back later: the refund failed after all.

@@ -1,8 +1,8 @@
-//! Owns taking the features of an attempt: from its facts, what the buyer did before and the counters.
+//! Owns computing the features of an attempt from its facts, the buyer's history and the counters.
 //!
-//! Invariants: a feature speaks of what stood in the log before the attempt: nothing that came later
-//! is in it, so what is trained on features knows nothing that was not known then. Taking features
-//! allocates nothing. Deliberately absent: which features there are (`words::features`).
+//! Invariants: a feature only uses what was in the log before the attempt, so a model is never
+//! trained on the future. Computing features allocates nothing. Deliberately absent: which features
+//! there are (`words::features`).
 
 use crate::engine::risk::program::{Counts, Facts};
 use crate::engine::state::profile::Profile;
@@ -11,7 +11,7 @@ use crate::engine::words::features::{COUNT_MAX, DAY_MS, Feature, Features, HOUR_
 use crate::ids::UserId;
 use crate::time::UnixMs;
 
-/// What a buyer did before, for as long as is remembered.
+/// The history of a buyer, as far as it is stored.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {
     /// The first attempt that the buyer's profile knows of.
@@ -23,7 +23,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// What `user` did before, by what their shard remembers.
+    /// The history of `user` in their shard.
     pub(in crate::engine) fn of(shard: &Shard, user: &UserId) -> Self {
         let Some(buyer) = shard.buyer(user) else {
             return Self::default();
@@ -39,7 +39,7 @@ impl Past {
 }
 
 impl Features {
-    /// The features of the attempt that `facts` are of.
+    /// The features of the attempt described by `facts`.
     pub fn take(facts: &Facts<'_>, past: Past, counts: &impl Counts) -> Self {
         let age_s = |since: UnixMs| facts.at.since_ms(since) / 1_000;
         let minor_units = u64::try_from(facts.amount).unwrap_or(0);
@@ -58,7 +58,7 @@ impl Features {
             if !facts.named.has(counter.by()) {
                 continue;
             }
-            // What is exactly as old as the window is outside, as for rules.
+            // An instant exactly as old as the window is outside, as for rules.
             let since_ms = (facts.at.get() + 1).saturating_sub(window_ms);
             let count = counts.count(counter, &facts.named, since_ms, COUNT_MAX);
             let count = count.unwrap_or(0).min(COUNT_MAX);

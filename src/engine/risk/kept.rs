@@ -1,15 +1,15 @@
-//! Owns how much of each counter is kept, since when, and hence from when on a rule is exact.
+//! Owns how deep each counter is stored, since when, and so from when on a rule is exact.
 //!
-//! Invariants: what is kept changes only by events of the log, so recovery keeps the same; a counter
-//! that is kept deeper than before is exact at the new depth from then on, once a whole window has
-//! passed; what was kept before stays exact.
+//! Invariants: depths change only by events of the log, so recovery stores the same; a counter that
+//! becomes deeper is exact at the new depth once a whole window has passed; what was exact before
+//! stays exact.
 
 use super::program::{CounterNeed, RuleSet};
 use crate::engine::event::CounterKept;
 use crate::engine::words::counter::{Counter, Depths, depths_always};
 use crate::time::UnixMs;
 
-/// What is kept by `kept`.
+/// The depths of `kept`.
 pub fn depths_of(kept: &[CounterKept]) -> Depths {
     let mut depths = depths_always();
     for it in kept {
@@ -21,7 +21,7 @@ pub fn depths_of(kept: &[CounterKept]) -> Depths {
     depths
 }
 
-/// What is kept once `rules` are in force, where before it was `before`, from `since` on.
+/// The depths for `rules` in force since `since`, after `before`.
 pub fn kept_for(rules: &RuleSet, before: &[CounterKept], since: UnixMs) -> Vec<CounterKept> {
     let mut asked = depths_always();
     for (_, ask) in rules.asks() {
@@ -31,7 +31,7 @@ pub fn kept_for(rules: &RuleSet, before: &[CounterKept], since: UnixMs) -> Vec<C
     kept_to(&asked, before, since)
 }
 
-/// What is kept once this much is asked for, likewise.
+/// The depths for these needs, likewise.
 pub fn kept_to(asked: &Depths, before: &[CounterKept], since: UnixMs) -> Vec<CounterKept> {
     let mut kept = Vec::new();
     for counter in Counter::all() {
@@ -43,7 +43,7 @@ pub fn kept_to(asked: &Depths, before: &[CounterKept], since: UnixMs) -> Vec<Cou
     kept
 }
 
-/// The depths of one counter that were reached one after the other, up to `wanted`.
+/// The successive depths of one counter, up to `wanted`.
 fn steps(counter: Counter, wanted: u16, before: &[CounterKept], since: UnixMs) -> Vec<CounterKept> {
     let index = number_of(counter);
     let mut steps: Vec<_> = before
@@ -54,7 +54,7 @@ fn steps(counter: Counter, wanted: u16, before: &[CounterKept], since: UnixMs) -
     steps.sort_by_key(|it| it.depth);
     let enough = steps.iter().position(|it| it.depth >= wanted);
     match enough {
-        // Kept deeper than asked for now: that deep it is exact since then.
+        // It is stored deeper than needed now, and exact that deep since then.
         Some(place) => {
             steps.truncate(place + 1);
             steps[place].depth = wanted;
@@ -68,7 +68,7 @@ fn steps(counter: Counter, wanted: u16, before: &[CounterKept], since: UnixMs) -
     steps
 }
 
-/// From when on `ask` is answered exactly, by what is kept.
+/// From when on `ask` is answered exactly with the depths of `kept`.
 pub fn exact_from(ask: CounterNeed, kept: &[CounterKept]) -> UnixMs {
     if ask.depth <= ask.counter.depth_always() {
         return UnixMs::default();
@@ -78,7 +78,7 @@ pub fn exact_from(ask: CounterNeed, kept: &[CounterKept]) -> UnixMs {
         .iter()
         .filter(|it| it.counter == index && it.depth >= ask.depth);
     match deep.map(|it| it.since).min() {
-        // It has been kept since before there was anything to count.
+        // It has been stored since before there was anything to count.
         Some(since) if since == UnixMs::default() => since,
         Some(since) => since.plus_ms(ask.window_ms),
         None => UnixMs::new(u64::MAX),

@@ -1,5 +1,5 @@
-//! Risk rules as the engine knows them: compiled rules, how much of each counter is kept, taking the
-//! features of an attempt, and the models that score it.
+//! Risk rules in the engine: compiled rules, the depths of counters, the features of an attempt,
+//! and the models that score it.
 //!
 //! Deliberately absent: the text of rules and its language, which the room `risk` owns.
 

@@ -15,15 +15,15 @@
 use crate::engine::words::features::{FEATURES, Feature, Features};
 use crate::engine::words::score::Score;
 
-/// The largest number in a model, either way of zero.
+/// The largest absolute value of a number in a model.
 pub const NUMBER_MAX: f64 = 1e12;
 /// The smallest scale.
 pub const SCALE_MIN: f64 = 1e-9;
-/// The most trees.
+/// Maximum number of trees.
 pub const TREES_MAX: usize = 512;
-/// The most nodes of all trees together.
+/// Maximum number of nodes of all trees together.
 pub const NODES_MAX: usize = 16_384;
-/// How deep a tree may be: splits from its root to a leaf.
+/// Maximum number of splits from a tree's root to a leaf.
 pub const DEPTH_MAX: usize = 12;
 
 /// A model.
@@ -38,52 +38,50 @@ enum ModelKind {
     },
     Trees {
         base: f64,
-        /// All trees, one behind the other.
+        /// All trees, one after the other.
         nodes: Vec<Node>,
-        /// Where each begins.
+        /// The index of each root.
         roots: Vec<usize>,
     },
 }
 
-/// One summand of a logistic model: `weight × (value − mean) ÷ scale`.
+/// One input of a logistic model: `weight × (value − mean) ÷ scale`.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct Input {
     pub feature: Feature,
-    /// By how much a standard step of it raises the logarithm of the odds.
+    /// How much a standard step of it raises the logarithm of the odds.
     pub weight: f64,
-    /// What is taken off the value.
+    /// Subtracted from the value.
     pub mean: f64,
-    /// What it is divided by then.
+    /// Then it is divided by this.
     pub scale: f64,
-    /// The value where the feature is not known.
+    /// The value if the feature is unknown.
     pub missing: f64,
 }
 
-/// A node of a tree. Places count from the tree's root.
+/// A node of a tree. Indices count from the tree's root.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub enum Node {
-    /// Goes on to one of two nodes.
+    /// Continues at one of two nodes.
     Split {
         feature: Feature,
-        /// What it is compared with.
+        /// The value that the feature is compared with.
         threshold: f64,
-        /// Where it goes on if the feature is below the threshold.
+        /// The next node if the feature is below the threshold.
         below: u16,
-        /// Where it goes on if it is not.
+        /// The next node if it is not.
         otherwise: u16,
-        /// Where it goes on if the feature is not known.
+        /// The branch if the feature is unknown.
         missing: Branch,
     },
     /// Adds to the logarithm of the odds.
     Leaf(f64),
 }
 
-/// One of a split's two ways.
+/// One of a split's two branches.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Branch {
-    /// As if it were below the threshold.
     Below,
-    /// As if it were not.
     Otherwise,
 }
 
@@ -151,7 +149,7 @@ impl Model {
         Ok(Self(ModelKind::Trees { base, nodes, roots }))
     }
 
-    /// The word for its kind, as in its file.
+    /// The word of its kind, as in its file.
     pub const fn kind(&self) -> &'static str {
         match self.0 {
             ModelKind::Logistic { .. } => "logistic",
@@ -159,7 +157,7 @@ impl Model {
         }
     }
 
-    /// The probability that it gives, in thousandths.
+    /// The probability, in thousandths.
     pub fn score(&self, features: &Features) -> Score {
         #[allow(
             clippy::cast_possible_truncation,
@@ -226,7 +224,7 @@ fn check_tree(number: usize, tree: &[Node]) -> Result<(), Flaw> {
     if tree.is_empty() {
         return Err(Flaw::at(format!("trees[{number}]"), "has no node"));
     }
-    // A node's depth is known by the time it is looked at: only earlier ones lead to it.
+    // A node's depth is known when it is visited, because only earlier nodes lead to it.
     let mut depths: Vec<Option<usize>> = vec![None; tree.len()];
     depths[0] = Some(0);
     for (place, node) in tree.iter().enumerate() {

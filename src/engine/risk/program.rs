@@ -18,12 +18,12 @@ use crate::time::UnixMs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The most rules in force.
+/// Maximum number of rules in force.
 pub const RULES_MAX: usize = 128;
-/// The most tests in all rules together: a place of two bytes names each.
+/// Maximum number of tests in all rules together, because an index has two bytes.
 pub const TESTS_MAX: usize = 16_384;
 
-/// Which way a comparison goes.
+/// The operator of a comparison.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// `<`
@@ -53,7 +53,7 @@ impl Compare {
     }
 }
 
-/// What is compared, with what.
+/// What is compared, and the value it is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// A counter over a window.
@@ -69,13 +69,13 @@ pub enum Probe {
         /// In minor units.
         than: i64,
     },
-    /// What is asked for, in minor units, before any discount.
+    /// The amount in minor units, before any discount.
     Amount(i64),
-    /// How many units are asked for.
+    /// The quantity.
     Quantity(i64),
-    /// The model's score of the attempt; without a model, the operator's of the buyer.
+    /// The model's score of the attempt; without a model, the operator's score of the buyer.
     RiskScore(i64),
-    /// How long the buyer's account is there, in milliseconds.
+    /// The age of the buyer's account, in milliseconds.
     AccountAge(i64),
     /// The currency to pay in.
     Currency(Currency),
@@ -83,12 +83,12 @@ pub enum Probe {
     Segment(Segment),
 }
 
-/// Where a test leads to.
+/// Where a test continues.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum NextTest {
-    /// Another test, at this place.
+    /// At the test with this index.
     Test(u16),
-    /// The rule holds.
+    /// The rule matches.
     Hit,
     Miss,
 }
@@ -105,7 +105,7 @@ pub struct Test {
     pub no: NextTest,
 }
 
-/// One rule: its tests stand together, the first one first.
+/// One rule: its tests are stored together, the first one first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub name: RuleName,
@@ -120,7 +120,7 @@ pub struct Rule {
 pub struct RuleSet {
     rules: Vec<Head>,
     tests: Vec<Test>,
-    /// Whether any asks for the score.
+    /// Whether any rule uses the score.
     uses_score: bool,
 }
 
@@ -129,14 +129,14 @@ struct Head {
     name: RuleName,
     outcome: RuleOutcome,
     first: usize,
-    /// How often it held.
+    /// How often it matched.
     held: Arc<AtomicU64>,
 }
 
-/// What the rules may look at.
+/// The facts that rules can use.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// Who and what is named.
+    /// The things that counters are looked up by.
     pub named: Named<'a>,
     /// Now.
     pub at: UnixMs,
@@ -144,27 +144,26 @@ pub struct Facts<'a> {
     pub amount: i64,
     /// The currency to pay in.
     pub currency: Currency,
-    /// Units.
     pub quantity: u32,
-    /// The model's score of the attempt, or the operator's of the buyer, where there is one.
+    /// The model's score of the attempt, or the operator's of the buyer, if there is one.
     pub risk_score: Option<u32>,
     /// Since when the buyer's account is there, where that is known.
     pub account_since: Option<UnixMs>,
-    /// The operator's segment of the buyer, where there is one.
+    /// The operator's segment of the buyer, if there is one.
     pub segment: Option<&'a Segment>,
 }
 
-/// Where counts and sums come from.
+/// The source of counts and sums.
 pub trait Counts {
-    /// A counter, of what `named` names, at `since_ms` or later; exact up to `cap`. `None` where there is nothing of it
-    /// in any window.
+    /// The count of `counter` for `named` since `since_ms`; exact up to `cap`. `None` if there is
+    /// nothing in any window.
     fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> Option<u32>;
 
-    /// What the buyer paid in `currency` since then, in minor units.
+    /// What the buyer has paid in `currency` since then, in minor units.
     fn captured(&self, named: &Named<'_>, currency: Currency, since_ms: u64) -> i64;
 }
 
-/// The rules that hold, the strictest outcome among them, and what the attempt was scored by.
+/// The rules that match, the strictest outcome among them, and the score.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleMatches {
     hits: u128,
@@ -173,27 +172,27 @@ pub struct RuleMatches {
 }
 
 impl RuleMatches {
-    /// The same with what the attempt was scored by.
+    /// The same with features and score.
     #[must_use]
     pub const fn with_scored(mut self, scored: Option<Scored>) -> Self {
         self.scored = scored;
         self
     }
 
-    /// What the attempt was scored by, where features were taken.
+    /// Features and score, if features were computed.
     pub const fn scored(self) -> Option<Scored> {
         self.scored
     }
 
-    /// The strictest outcome of the rules that hold; `None` where none does.
+    /// The strictest outcome of the matching rules; `None` if no rule matches.
     pub const fn strictest(self) -> Option<RuleOutcome> {
         self.strictest
     }
 }
 
 impl RuleSet {
-    /// The rules in their order; `None` where there are too many, a name is there twice, or a test
-    /// does not lead on.
+    /// The rules in order; `None` if there are too many, a name occurs twice, or a test leads
+    /// backwards.
     pub fn new(rules: Vec<Rule>) -> Option<Self> {
         let tests: usize = rules.iter().map(|rule| rule.tests.len()).sum();
         (rules.len() <= RULES_MAX && tests <= TESTS_MAX).then_some(())?;
@@ -228,7 +227,7 @@ impl RuleSet {
         self.rules.is_empty()
     }
 
-    /// Whether any rule asks for the score.
+    /// Whether any rule uses the score.
     pub const fn uses_score(&self) -> bool {
         self.uses_score
     }
@@ -238,7 +237,7 @@ impl RuleSet {
         self.rules.iter().map(|head| (&head.name, head.outcome))
     }
 
-    /// Goes on counting where `before` stands, for rules of the same name and outcome.
+    /// Continues the match counts of `before`, for rules with the same name and outcome.
     pub fn count_on_from(&mut self, before: &Self) {
         for head in &mut self.rules {
             let same = |it: &&Head| it.name == head.name && it.outcome == head.outcome;
@@ -248,7 +247,7 @@ impl RuleSet {
         }
     }
 
-    /// Counts the rules that were found.
+    /// Counts the rules that matched.
     pub fn count(&self, found: RuleMatches) {
         let mut left = found.hits;
         while left != 0 {
@@ -258,7 +257,7 @@ impl RuleSet {
         }
     }
 
-    /// Each rule with its outcome and how often it held.
+    /// Each rule with its outcome and how often it matched.
     pub fn counts(&self) -> impl Iterator<Item = (&RuleName, RuleOutcome, u64)> {
         self.rules.iter().map(|head| {
             let held = head.held.load(Ordering::Relaxed);
@@ -266,7 +265,7 @@ impl RuleSet {
         })
     }
 
-    /// For each rule, the counters that it asks for: how many must be kept, over which window.
+    /// For each rule, the counters that it needs: how deep, over which window.
     pub fn asks(&self) -> impl Iterator<Item = (usize, CounterNeed)> + '_ {
         let ends = self.rules.iter().skip(1).map(|head| head.first);
         let ends = ends.chain([self.tests.len()]);
@@ -277,7 +276,7 @@ impl RuleSet {
         })
     }
 
-    /// Whether any rule looks at how much is to be paid, or in which currency.
+    /// Whether any rule uses the amount or the currency.
     pub fn looks_at_money(&self) -> bool {
         self.tests.iter().any(|test| {
             matches!(
@@ -287,7 +286,7 @@ impl RuleSet {
         })
     }
 
-    /// The longest window that any rule looks back over; 0 where none looks back.
+    /// The longest window of any rule; 0 without windows.
     pub fn window_ms_max(&self) -> u64 {
         let windows = self.tests.iter().map(|test| match test.probe {
             Probe::Count { window_ms, .. } | Probe::Captured { window_ms, .. } => window_ms,
@@ -296,7 +295,7 @@ impl RuleSet {
         windows.max().unwrap_or(0)
     }
 
-    /// Which rules hold.
+    /// The rules that match.
     pub fn evaluate(&self, facts: &Facts<'_>, counts: &impl Counts) -> RuleMatches {
         let mut found = RuleMatches::default();
         let mut absent = Absent::default();
@@ -309,7 +308,7 @@ impl RuleSet {
         found
     }
 
-    /// The rules that were found, by name.
+    /// The rules that matched, by name.
     pub fn hits(&self, found: RuleMatches) -> Vec<RuleHit> {
         if found.hits == 0 {
             return Vec::new();
@@ -347,8 +346,9 @@ impl RuleSet {
     }
 }
 
-/// Counters, by their index, of which the attempt has nothing in any window. Rules ask for the same few again and again,
-/// and most attempts are a stranger's: each of those is looked up once.
+/// Counters, by index, that have nothing in any window for this attempt. Rules use the same few
+/// counters again and again, and most attempts come from new buyers, so each of these is looked up
+/// once.
 #[derive(Default)]
 struct Absent(u32);
 
@@ -370,7 +370,7 @@ impl Absent {
 
 impl Test {
     fn holds(&self, facts: &Facts<'_>, counts: &impl Counts, absent: &mut Absent) -> bool {
-        // More than `window_ms` ago and exactly as long ago is outside.
+        // An instant exactly as old as the window is outside.
         let since = |window_ms: u64| (facts.at.get() + 1).saturating_sub(window_ms);
         let (known, than) = match &self.probe {
             Probe::Count {
@@ -401,7 +401,7 @@ impl Test {
         known.is_some_and(|known| self.compare.holds(known, than))
     }
 
-    /// How many must be kept so that comparing with `than` is exact.
+    /// How deep the counter must be so that a comparison with `than` is exact.
     fn depth(&self, than: i64) -> u16 {
         let needed = match self.compare {
             Compare::AtLeast | Compare::Less => than,
@@ -411,13 +411,11 @@ impl Test {
     }
 }
 
-/// What a test asks of a counter.
+/// What a test needs of a counter.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct CounterNeed {
     pub counter: Counter,
-    /// How many are to be kept.
     pub depth: u16,
-    /// For how long.
     pub window_ms: u64,
 }
 
@@ -436,12 +434,10 @@ fn ask(test: &Test) -> Option<CounterNeed> {
     }
 }
 
-/// The live counters: what buyers share, and what the buyer's shard sums up itself.
+/// The live counters: the shared ones, and the sums of the buyer's shard.
 #[derive(Clone, Copy, Debug)]
 pub struct LiveCounts<'a> {
-    /// What buyers share.
     pub velocity: &'a Velocity,
-    /// The buyer's shard.
     pub shard: &'a Shard,
 }
 

@@ -1,6 +1,7 @@
-//! Owns how attempts are scored now: by which model, and whether their features are written.
+//! Owns how attempts are scored now: by which model, and whether their features are recorded.
 //!
-//! Invariant: a model is asked at most once an attempt. Deliberately absent: the arithmetic (`model`).
+//! Invariant: a model is evaluated at most once for an attempt. Deliberately absent: the arithmetic
+//! (`model`).
 
 use crate::engine::risk::model::Model;
 use crate::engine::words::features::Features;
@@ -8,7 +9,7 @@ use crate::engine::words::score::{ModelScore, Scored};
 use crate::ids::Digest16;
 use std::sync::Arc;
 
-/// A model with what identifies it.
+/// A model with its identity.
 #[derive(Clone, Debug)]
 pub struct LoadedModel {
     /// Compiled.
@@ -17,17 +18,17 @@ pub struct LoadedModel {
     pub digest: Digest16,
 }
 
-/// Whether features are written into the events of attempts.
+/// Whether features are recorded in the events of attempts.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub enum FeaturesWritten {
-    /// Only where a rule asks for the score of a model, and with it.
+    /// Only with a model's score, if a rule uses it.
     #[default]
     WithScores,
-    /// Of every attempt that rules are asked about.
+    /// For every attempt that rules are evaluated for.
     Always,
 }
 
-/// How attempts are scored now.
+/// The scoring in force.
 #[derive(Clone, Debug, Default)]
 pub struct Scoring {
     /// Whether features are written.
@@ -37,18 +38,17 @@ pub struct Scoring {
 }
 
 impl Scoring {
-    /// Whether anything is ever taken of attempts.
+    /// Whether features are ever computed.
     pub fn is_on(&self) -> bool {
         self.features == FeaturesWritten::Always || self.model.is_some()
     }
 
-    /// Whether features are to be taken of an attempt, about which rules are asked that ask for a
-    /// score or do not.
+    /// Whether to compute the features of an attempt, by whether the rules use the score.
     pub fn wants_features(&self, rules_use_score: bool) -> bool {
         self.features == FeaturesWritten::Always || rules_use_score && self.model.is_some()
     }
 
-    /// What `features` come to.
+    /// The score of `features`.
     pub fn score(&self, features: Features) -> Scored {
         let score = self.model.as_ref().map(|loaded| ModelScore {
             model: loaded.digest,

@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Sums of what was bought, by card and device. Shared by all shards.
+/// Sums of what was bought, by card and device, shared by all shards.
 #[derive(Debug)]
 pub struct SharedAmounts {
     table: Arc<Table>,
@@ -34,12 +34,12 @@ pub struct SharedAmounts {
     limits: AmountLimits,
 }
 
-/// Amounts taken from shared sums. Dropped, they go back.
+/// Amounts claimed from shared sums. They are given back when dropped.
 #[derive(Debug, Default)]
 #[must_use = "a claim that is dropped gives its amount back at once"]
 pub struct AmountClaims(SmallVec<[AmountClaim; 2]>);
 
-/// Who pays how much.
+/// The payer, and the amount.
 #[derive(Copy, Clone, Debug)]
 pub struct Payer<'a> {
     pub card: &'a CardToken,
@@ -50,7 +50,7 @@ pub struct Payer<'a> {
 }
 
 impl SharedAmounts {
-    /// No sums yet, of up to `keys_max` cards, devices and days.
+    /// Empty sums of up to `keys_max` cards, devices and days.
     pub fn new(limits: &AmountLimits, keys_max: usize) -> Self {
         Self {
             table: Arc::new(Table {
@@ -64,7 +64,7 @@ impl SharedAmounts {
         }
     }
 
-    /// Takes what `payer` pays, on the day that began at `day_start`.
+    /// Claims what `payer` pays, on the day that began at `day_start`.
     pub fn claim(&self, payer: Payer<'_>, day_start: UnixMs) -> Result<AmountClaims, Rejection> {
         let mut claims = AmountClaims::default();
         if payer.amount == Amount::ZERO {
@@ -94,7 +94,7 @@ impl SharedAmounts {
         Ok(claims)
     }
 
-    /// Takes back what counts no more. `day_start` says when the day of an instant began.
+    /// Gives back what no longer counts. `day_start` returns when the day of an instant began.
     pub fn give_back(&self, count: &SharedCount, day_start: impl Fn(UnixMs) -> UnixMs) {
         if self.by.is_empty() {
             return;
@@ -104,15 +104,15 @@ impl SharedAmounts {
         }
     }
 
-    /// Counts what was never claimed, whatever the limits say: the money is taken.
+    /// Counts what was never claimed, whatever the limits say: the money is captured.
     pub fn count_more(&self, count: &SharedCount, day_start: impl Fn(UnixMs) -> UnixMs) {
         for key in self.sums_of(count, day_start) {
             self.table.count(&key, minor(count.counted.amount));
         }
     }
 
-    /// Counts what the recovered state says, as of `now`. The table's bound does not stop it: the
-    /// purchases are bounded.
+    /// Counts what the recovered state contains, as of `now`. The table's bound does not apply,
+    /// because the purchases are bounded.
     pub fn restore(
         &self,
         counts: impl Iterator<Item = SharedCount>,
@@ -128,8 +128,8 @@ impl SharedAmounts {
         }
     }
 
-    /// Counts anew after a correction of the clock, when days are other days than before. Only while
-    /// nobody holds a claim: with every shard's turn taken.
+    /// Counts again after a correction of the clock, because days begin at other instants now.
+    /// Requires that no claim exists, so the caller holds every shard's turn.
     pub fn restart(
         &self,
         counts: impl Iterator<Item = SharedCount>,
@@ -147,7 +147,7 @@ impl SharedAmounts {
         self.table.forget_days(now);
     }
 
-    /// Sums that are kept.
+    /// Number of sums.
     pub fn keys(&self) -> usize {
         self.table.kept.load(Ordering::Relaxed)
     }
@@ -163,14 +163,15 @@ impl SharedAmounts {
         })
     }
 
-    /// The sums that `count` counts in: of its day, unless that is forgotten, and of all days.
+    /// The sums that `count` counts in: the one of its day, unless that is forgotten, and the one
+    /// of all days.
     fn sums_of<'a>(
         &'a self,
         count: &'a SharedCount,
         day_start: impl Fn(UnixMs) -> UnixMs,
     ) -> impl Iterator<Item = Key> {
         let CountedPurchase { at, currency, .. } = count.counted;
-        // A day begins before what happens on it: an old payment needs no look at the calendar.
+        // A day begins before what happens on it, so an old payment needs no look at the calendar.
         let kept = Some(at).filter(|at| self.table.keeps(*at)).map(day_start);
         let day = kept.filter(|day| self.table.keeps(*day));
         let of_day = day.filter(|_| self.limits.daily_in(currency).is_some());
@@ -186,7 +187,7 @@ impl SharedAmounts {
         })
     }
 
-    /// The limits in `currency`, each with its day and what is said where it is reached.
+    /// The limits in `currency`, each with its day and the refusal at the limit.
     fn bounds(
         &self,
         currency: Currency,
@@ -201,7 +202,7 @@ impl SharedAmounts {
 }
 
 impl AmountClaims {
-    /// The event that owns these amounts stands in the log.
+    /// The event that owns these amounts is in the log.
     pub fn keep(self) {
         for mut claim in self.0 {
             std::mem::take(&mut claim.amount);

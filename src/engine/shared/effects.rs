@@ -1,6 +1,6 @@
-//! Owns moving the cells that buyers share after an event: what it frees is given back.
+//! Owns changing shared cells after an event: what the event frees is given back.
 //!
-//! Invariant: only once the event stands in the log, so that a crash finds too much claimed, never too
+//! Invariant: only once the event is in the log, so that a crash finds too much claimed, never too
 //! little.
 
 use crate::engine::shared::amounts::SharedAmounts;
@@ -9,8 +9,8 @@ use crate::engine::state::catalogue::Catalogue;
 use crate::time::UnixMs;
 
 impl Effects {
-    /// Moves the cells. Only once the event stands in the log: give back after it. `day_start`
-    /// says when the day of an instant began.
+    /// Changes the cells. Call it only once the event is in the log: give back after it.
+    /// `day_start` returns when the day of an instant began.
     pub fn carry_out(
         self,
         catalogue: &Catalogue,

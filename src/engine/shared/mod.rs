@@ -1,4 +1,4 @@
-//! What buyers share beside stock and promotions: sums by card and device, and counters of
+//! What buyers share besides stock and promotions: sums by card and device, and counters of
 //! attempts. The order of arrival does not matter to either.
 
 pub mod amounts;

@@ -1,9 +1,9 @@
 //! Owns the table of sums: one for each card, device, currency and day, and the claims on them.
 //!
-//! Invariants: a claim never takes a sum past its limit; a cell whose sum is nothing is taken out,
-//! and who meets it meanwhile enters another; the table is bounded but for what is counted without
-//! a claim; a forgotten day has no sum and never gets one again: it would hold only a part of what
-//! was bought on that day, and more might be given back than it holds.
+//! Invariants: a claim never takes a sum past its limit; a cell whose sum is zero is removed, and a
+//! thread that still has it enters a new one; the table is bounded, except for what is counted
+//! without a claim; a forgotten day never gets a sum again, because the new sum would hold only a
+//! part of that day, and more might be given back than it holds.
 
 use crate::engine::cells::{AmountCell, Taken};
 use crate::engine::state::spending::DAYS_KEPT_MS;
@@ -26,20 +26,19 @@ pub(super) struct Table {
     pub(super) days_from_ms: AtomicU64,
 }
 
-/// What a sum is of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) whose: Whose,
     pub(super) currency: Currency,
-    /// The day that it is of; `None`: all days.
+    /// The day; `None`: all days.
     pub(super) day: Option<UnixMs>,
 }
 
-/// What one sum takes, with what counts who has it and where the table has it.
+/// The size of one sum in the table, with its cell and reference counts.
 pub(in crate::engine) const SUM_BYTES: usize =
     2 * (size_of::<(Key, Arc<AmountCell>)>() + size_of::<usize>()) + 4 * size_of::<AmountCell>();
 
-/// Whose purchases are summed up.
+/// Whose purchases are added up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Whose {
     Card(CardToken),
@@ -58,9 +57,9 @@ impl Whose {
 /// Whether an amount fits under a limit.
 #[derive(Debug)]
 pub(super) enum LimitCheck {
-    /// It does: this is taken.
+    /// It fits, and is claimed.
     Yes(AmountClaim),
-    /// It does not: this much is bought.
+    /// It does not fit; this much is used.
     NoRoom { used: u64 },
 }
 
@@ -108,21 +107,21 @@ impl Table {
                 }
                 Taken::NoRoom => {
                     let used = cell.read();
-                    // It may have been entered for this.
+                    // The cell may have been entered for this claim.
                     self.tidy(&key, &cell);
                     return Ok(LimitCheck::NoRoom { used });
                 }
-                // Whoever retired it takes it out; so does whoever comes first.
+                // Any thread that sees a retired cell may remove it, then retries.
                 Taken::Retired => self.remove(&key, &cell),
             }
         }
     }
 
     pub(super) fn give_back(&self, key: &Key, amount: u64) {
-        // There is none under a limit that there was not at the start.
+        // Limits are fixed at the start, so a key without a cell never had a claim.
         let known = self.sums.view(key, |_, cell| Arc::clone(cell));
-        // Checked after the look-up: a cell that was entered while its day was being forgotten holds
-        // only a part of the day.
+        // Checked after the look-up: a cell that was entered while its day was being forgotten
+        // holds only a part of the day.
         let known = known.filter(|_| self.counts(key));
         if let Some(cell) = known {
             cell.give_back(amount);
@@ -130,9 +129,9 @@ impl Table {
         }
     }
 
-    /// Adds without a limit, at most to what a cell counts: that is over every limit.
+    /// Adds without a limit, at most up to a cell's maximum, which is over every limit.
     pub(super) fn count(&self, key: &Key, amount: u64) {
-        // Checked again after a retired cell: its day may have been forgotten just now.
+        // Checked again after a retired cell, because its day may have been forgotten just now.
         while self.counts(key) {
             let cell = self.enter(key.clone());
             match cell.count(amount) {
@@ -147,18 +146,18 @@ impl Table {
         day.get() >= self.days_from_ms.load(Ordering::Acquire)
     }
 
-    /// Whether there is, or may be, a sum of `key`.
+    /// Whether a sum of `key` may exist.
     fn counts(&self, key: &Key) -> bool {
         key.day.is_none_or(|day| self.keeps(day))
     }
 
-    /// The cell of `key`, made where there is none.
+    /// The cell of `key`, created if there is none.
     pub(super) fn enter(&self, key: Key) -> Arc<AmountCell> {
         match self.sums.entry(key) {
             Entry::Occupied(there) => Arc::clone(there.get()),
             Entry::Vacant(place) => {
                 let new = Arc::new(AmountCell::new());
-                // Counted under the shard's lock, which removing the cell needs too: no other thread
+                // Counted under the map's lock, which removing the cell needs too: no other thread
                 // can subtract it first.
                 self.kept.fetch_add(1, Ordering::Relaxed);
                 place.insert(Arc::clone(&new));
@@ -167,14 +166,14 @@ impl Table {
         }
     }
 
-    /// Takes a cell out whose sum is nothing.
+    /// Removes a cell whose sum is zero.
     pub(super) fn tidy(&self, key: &Key, cell: &Arc<AmountCell>) {
         if cell.retire_empty() {
             self.remove(key, cell);
         }
     }
 
-    /// Takes a retired cell out, unless somebody has.
+    /// Removes a retired cell, unless another thread has.
     pub(super) fn remove(&self, key: &Key, cell: &Arc<AmountCell>) {
         let removed = self
             .sums
@@ -195,7 +194,7 @@ impl Table {
         self.retire_all(|key| !self.counts(key));
     }
 
-    /// Removes the cells of these keys. A thread that already has one of them finds it retired.
+    /// Removes the cells of these keys. A thread that already has one finds it retired.
     fn retire_all(&self, goes: impl Fn(&Key) -> bool) {
         self.sums.retain(|key, cell| {
             let goes = goes(key);
@@ -217,7 +216,7 @@ pub(super) fn minor(amount: Amount) -> u64 {
     amount.get().unsigned_abs()
 }
 
-/// As an amount; where it is larger than any, the largest.
+/// As an amount; a larger sum becomes the largest amount.
 pub(super) fn narrow(sum: u64) -> Amount {
     let most = Amount::new(i64::MAX).expect("the largest number is not negative");
     i64::try_from(sum)

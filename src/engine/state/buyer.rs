@@ -1,7 +1,7 @@
-//! Owns a buyer as their shard keeps them, beside their purchases.
+//! Owns a buyer as stored in their shard, besides their purchases.
 //!
-//! Invariants: what is derived from purchases and keys says so, and no image has it; tallies hold no
-//! zeroes. Deliberately absent: where a buyer is kept (`buyers`).
+//! Invariants: what is derived from purchases and keys says so, and no image has it; tallies hold
+//! no zeroes. Deliberately absent: where a buyer is stored (`buyers`).
 
 use crate::engine::event::{Pause, Rating, RetryAdvice};
 use crate::engine::state::catalogue::{ProductIndex, PromotionIndex};
@@ -17,7 +17,6 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// A buyer's state beside their purchases.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Buyer {
     pub(in crate::engine) user: UserId,
@@ -31,26 +30,26 @@ pub(in crate::engine) struct Buyer {
     pub(in crate::engine) spending: Spending,
     /// When each of the buyer's purchases was paid, by sequence, oldest first: derived from them.
     pub(in crate::engine) captures: Vec<(UnixMs, u64)>,
-    /// Purchases that are kept: derived from them.
+    /// Number of stored purchases: derived from them.
     pub(in crate::engine) owned: u32,
-    /// Since when nothing is left of the buyer, where nothing is: derived.
+    /// Since when no state of the buyer is left; `None` while some is: derived.
     pub(in crate::engine) idle: Option<Idle>,
     /// Holds that are neither paid nor being paid, by sequence: derived from the purchases.
     pub(in crate::engine) held: Vec<u64>,
-    /// When each of the buyer's keys is to be forgotten: derived from the keys.
+    /// When each of the buyer's keys is forgotten: derived from the keys.
     pub(in crate::engine) key_dues: VecDeque<UnixMs>,
     /// What only few buyers have.
     pub(in crate::engine) more: Option<Box<BuyerMore>>,
-    /// What the operator said of the buyer.
+    /// The operator's pause and rating.
     pub(in crate::engine) risk: Option<Box<BuyerRisk>>,
-    /// The segment that was computed from what the buyer bought.
+    /// The segment computed from the buyer's purchases.
     pub(in crate::engine) segmented: Option<Box<Segmented>>,
-    /// What is remembered of the buyer for judging.
+    /// The risk profile.
     pub(in crate::engine) profile: Option<Box<Profile>>,
 }
 
 impl Buyer {
-    /// A buyer of whom nothing is known yet.
+    /// A buyer without any state.
     pub(in crate::engine) fn new(user: UserId) -> Self {
         Self {
             user,
@@ -74,7 +73,7 @@ impl Buyer {
         self.more.get_or_insert_default()
     }
 
-    /// What of `purchase` is summed and counted. Leaves the captures to be sorted.
+    /// Adds `purchase` to the sums and counts. The caller sorts the captures.
     pub(in crate::engine::state) fn sum_up(
         &mut self,
         sequence: u64,
@@ -90,7 +89,7 @@ impl Buyer {
         }
     }
 
-    /// Since when nothing is left of them; `None` while something is.
+    /// Since when no state is left; `None` while some is.
     pub(in crate::engine::state) fn idle_now(&self) -> Option<Idle> {
         if self.owned > 0 || !self.key_dues.is_empty() {
             return None;
@@ -117,9 +116,9 @@ impl Buyer {
         })
     }
 
-    /// A key that was to be forgotten at `due` is to be forgotten at `again`, or is forgotten.
+    /// Moves a key's due time from `due` to `again`, or removes it.
     pub(in crate::engine::state) fn key_due_moved(&mut self, due: UnixMs, again: Option<UnixMs>) {
-        // Mostly the first: keys are forgotten in the order in which they were first used.
+        // Usually the first one: keys are forgotten in the order of their first use.
         if let Some(place) = self.key_dues.iter().position(|it| *it == due) {
             self.key_dues.remove(place);
         }
@@ -127,27 +126,27 @@ impl Buyer {
     }
 }
 
-/// What only some buyers have: reward tokens, cards whose networks limit another try, and what they
-/// bought elsewhere.
+/// What only some buyers have: reward tokens, cards whose networks limit further tries, and
+/// imported units.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BuyerMore {
     pub(in crate::engine) tokens: Tokens,
-    /// Tokens asked back that were not there any more.
+    /// Tokens clawed back that the balance did not have.
     pub(in crate::engine) debt: Tokens,
     /// Oldest first, bounded.
     pub(in crate::engine) declines: Vec<CardDecline>,
-    /// Units that the buyer bought elsewhere, before: part of what is committed. No zeroes.
+    /// Units bought in the system that sold before, part of what is committed. No zeroes.
     pub(in crate::engine) imported: Vec<(ProductIndex, u32)>,
 }
 
-/// What the operator said of a buyer.
+/// What the operator set for a buyer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct BuyerRisk {
     pub(in crate::engine) pause: Option<Pause>,
     pub(in crate::engine) rating: Rating,
 }
 
-/// A decline that says something about another try.
+/// A decline that limits further tries.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub(in crate::engine) struct CardDecline {
     pub(in crate::engine) card: CardToken,
@@ -155,10 +154,10 @@ pub(in crate::engine) struct CardDecline {
     pub(in crate::engine) at: UnixMs,
 }
 
-/// Since when nothing is left of a buyer but that they tried.
+/// Since when nothing is left of a buyer except that they tried.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum Idle {
-    /// No card was declined that its network counts.
+    /// None of the declines that card networks count.
     Tried(UnixMs),
     Declined(UnixMs),
 }

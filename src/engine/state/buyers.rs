@@ -1,8 +1,8 @@
-//! Owns the buyers of a shard: found by user id, kept at places that are used again.
+//! Owns the buyers of a shard: found by user id, stored in slots that are reused.
 //!
-//! Invariants: the place of a forgotten buyer goes to the next new one, the smallest first, so that
-//! places follow from the events alone; purchases and keys name their buyers by place, in images
-//! too. Deliberately absent: when a buyer is forgotten (`forget`).
+//! Invariants: the slot of a forgotten buyer goes to the next new one, the smallest first, so slots
+//! follow from the events alone; purchases and keys name their buyers by slot, in images too.
+//! Deliberately absent: when a buyer is forgotten (`forget`).
 
 use crate::engine::state::buyer::Buyer;
 use crate::engine::state::purchase::BuyerIndex;
@@ -12,31 +12,29 @@ use hashbrown::HashMap;
 use std::collections::BTreeSet;
 use std::ops::{Index, IndexMut};
 
-/// Buyers that one shard can ever keep at once. An image that names a place beyond is refused, so
-/// that it cannot make anybody reserve memory without end.
+/// Maximum number of buyers in one shard. An image that names a slot beyond is refused, so that it
+/// cannot cause an unbounded allocation.
 pub const BUYERS_A_SHARD_MAX: u32 = 1 << 22;
 
-/// The buyers of a shard.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Buyers {
-    /// Boxed, so that growing copies little and who is forgotten gives their memory back.
+    /// Boxed, so that growing copies little and a forgotten buyer frees their memory.
     kept: Vec<Option<Box<Buyer>>>,
     free: BTreeSet<u32>,
     places: HashMap<UserId, BuyerIndex, FixedState>,
 }
 
 impl Buyers {
-    /// Buyers that are kept.
     pub(in crate::engine) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Where `user` is kept.
+    /// The slot of `user`.
     pub(in crate::engine) fn place(&self, user: &UserId) -> Option<BuyerIndex> {
         self.places.get(user).copied()
     }
 
-    /// Where `user` is kept, from now on where they were not.
+    /// The slot of `user`, created if there is none.
     pub(in crate::engine::state) fn place_or_new(&mut self, user: &UserId) -> BuyerIndex {
         if let Some(place) = self.places.get(user) {
             return *place;
@@ -54,7 +52,7 @@ impl Buyers {
         BuyerIndex(place)
     }
 
-    /// Keeps a new `user` at `place`, behind all others; those between are free.
+    /// Stores a new `user` at `place`, behind all others; the slots between are free.
     pub(in crate::engine::state) fn insert_at(
         &mut self,
         place: BuyerIndex,
@@ -95,7 +93,7 @@ impl Buyers {
         self.kept.get_mut(place.0 as usize)?.as_deref_mut()
     }
 
-    /// Each with their place, in the order of the places.
+    /// All buyers with their slots, in order.
     pub(in crate::engine) fn numbered(&self) -> impl Iterator<Item = (BuyerIndex, &Buyer)> {
         let kept = (0..).zip(&self.kept);
         kept.filter_map(|(place, buyer)| Some((BuyerIndex(place), buyer.as_deref()?)))

@@ -1,9 +1,9 @@
-//! Owns products and promotions: what the operator set, and beside each its shared cell.
+//! Owns products and promotions: the operator's terms, each with its shared cell.
 //!
-//! Invariants: a catalogue is never changed, only replaced whole, so readers need no lock; a
-//! product keeps its place and its cell over every change of its terms; places are given in the
-//! order of the log, so recovery gives the same ones.
-//! Deliberately absent: who may change it and when (the journal's catalogue turn).
+//! Invariants: a catalogue is never changed, only replaced as a whole, so readers need no lock; a
+//! product keeps its index and its cell through every change of its terms; indices follow the order
+//! of the log, so recovery assigns the same ones. Deliberately absent: who may change it and when
+//! (the journal's catalogue turn).
 
 use crate::engine::cells::{PromotionCell, StockCell, UNITS_MAX};
 use crate::engine::event::{Active, CatalogueEvent, Discount, ProductSet, PromotionSet};
@@ -69,7 +69,7 @@ pub struct Product {
     pub terms: ProductSet,
     /// Its units, shared by all terms it ever had.
     pub stock: Arc<StockCell>,
-    /// Units among the sold ones that were sold elsewhere, before.
+    /// Units among the sold ones that the system before sold.
     pub imported_sold: u32,
 }
 
@@ -80,7 +80,7 @@ pub struct Promotion {
     pub terms: PromotionSet,
     /// Its uses, shared by all terms it ever had.
     pub uses: Arc<PromotionCell>,
-    /// Uses among them that were made elsewhere, before.
+    /// Uses among them that were made in the system before.
     pub imported_uses: u32,
 }
 
@@ -162,8 +162,8 @@ impl Catalogue {
         }
     }
 
-    /// Applies what an event changes in it; where no turn can have written that, why not. Live and
-    /// recovery alike; the cells are the caller's.
+    /// Applies an event; returns why, if no turn can have written it. Live and recovery alike; the
+    /// caller changes the cells.
     pub fn apply(&mut self, change: CatalogueEvent<'_>) -> Result<(), &'static str> {
         match change {
             CatalogueEvent::ProductSet(set) if set.stock > UNITS_MAX => {
@@ -190,7 +190,7 @@ impl Catalogue {
 
     /// Sets the terms of a product.
     ///
-    /// The cell's total is the caller's: raised after, lowered before the event.
+    /// The caller changes the cell's total: it is raised after the event, and lowered before it.
     pub fn add_product(&mut self, set: ProductSet) {
         if let Some(index) = self.product_places.get(&set.product) {
             let known = &mut self.products[index.0 as usize];
@@ -230,7 +230,7 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Sets how many uses of a promotion were made elsewhere; likewise.
+    /// Sets how many uses of a promotion the system before made; likewise.
     pub fn set_imported_uses(&mut self, code: &PromotionCode, uses: u32) -> Result<(), NeverSet> {
         let index = *self.promotion_places.get(code).ok_or(NeverSet)?;
         let known = &mut self.promotions[index.0 as usize];
@@ -273,7 +273,7 @@ fn place(length: usize) -> u32 {
 }
 
 impl Product {
-    /// Whether a unit may be asked for at `at`.
+    /// Whether a unit can be requested at `at`.
     pub fn on_sale(&self, at: UnixMs) -> Result<(), Rejection> {
         let reason = match self.window(at) {
             SaleStatus::Inactive => Refusal::SaleInactive,
@@ -296,7 +296,7 @@ impl Product {
             .map(|(_, price)| *price)
     }
 
-    /// Where its sale is at `at`, its stock aside.
+    /// The status of its sale at `at`, without regard to stock.
     pub(in crate::engine) fn window(&self, at: UnixMs) -> SaleStatus {
         match &self.terms {
             terms if terms.active == Active::No => SaleStatus::Inactive,
@@ -308,7 +308,7 @@ impl Product {
 }
 
 impl Promotion {
-    /// Whether it applies to `product` at `at`, its uses aside.
+    /// Whether it applies to `product` at `at`, without regard to its uses.
     pub fn applies(&self, product: &ProductId, at: UnixMs) -> Result<(), Rejection> {
         let terms = &self.terms;
         if terms.active == Active::No {
@@ -337,7 +337,7 @@ impl Promotion {
         }
     }
 
-    /// What it takes off `whole` in `currency`; refused where that is nothing.
+    /// The discount on `whole` in `currency`; refused if it is zero.
     pub fn discount(&self, whole: Amount, currency: Currency) -> Result<Amount, Rejection> {
         let off = match &self.terms.discount {
             Discount::Percent(percent) => Some(whole.percent(*percent)),
@@ -355,7 +355,7 @@ pub(in crate::engine) fn barred(bar: PromotionBar) -> Rejection {
     Refusal::PromotionNotApplicable.about(RefusalFacts::Promotion(bar))
 }
 
-/// Where a product's sale is.
+/// The status of a product's sale.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum SaleStatus {
     /// The window has not opened.

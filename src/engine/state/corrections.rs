@@ -1,14 +1,15 @@
-//! Owns the corrections of the clock that a shard has seen, and when a record happened by today's clock.
+//! Owns the corrections of the clock that a shard has seen, and when a record happened by today's
+//! clock.
 //!
-//! Invariant: what happened stays at the instant at which it was written; its age follows from its
-//! place in the log. Deliberately absent: what a correction changes (`apply::correction`).
+//! Invariant: an instant stays as it was recorded; its age follows from its position in the log.
+//! Deliberately absent: what a correction changes (`apply::correction`).
 
 use crate::engine::state::purchase::Happened;
 use crate::ids::Lsn;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Corrections that a shard remembers; of more, the two oldest become one.
+/// Maximum number of corrections stored; beyond it, the two oldest are merged.
 const CORRECTIONS_KEPT: usize = 64;
 
 /// The corrections that a shard has seen, in the order of the log.
@@ -22,14 +23,14 @@ struct Correction {
 }
 
 impl Corrections {
-    /// When it happened by today's clock: the instant at which it was written, moved by every
-    /// correction since. What is as old as this is measured from here.
+    /// When it happened by today's clock: the recorded instant, moved by every correction since.
+    /// Ages are measured from here.
     pub(in crate::engine) fn today(&self, happened: &Happened) -> UnixMs {
         let later = self.0.iter().rev().take_while(|it| it.lsn > happened.lsn);
         later.fold(happened.at, |at, it| at.moved_ms(it.offset_ms))
     }
 
-    /// The places of all corrections, and by how many milliseconds each moved the clock.
+    /// The LSN of every correction, and by how many milliseconds it moved the clock.
     pub(in crate::engine) fn newest_first(&self) -> impl Iterator<Item = (Lsn, i64)> {
         self.0.iter().rev().map(|it| (it.lsn, it.offset_ms))
     }

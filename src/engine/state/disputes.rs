@@ -19,50 +19,49 @@ use crate::ids::DisputeId;
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
 
-/// Disputes of one purchase that are kept. Every one of them counts, so more are not taken.
+/// Maximum number of disputes of one purchase. Every one counts, so more are refused.
 pub const DISPUTES_MAX: usize = 32;
 
-/// What a gateway says of a dispute.
+/// A gateway's report of a dispute.
 #[derive(Copy, Clone, Debug)]
 pub(in crate::engine) struct Word<'a> {
-    /// Which one, where it has a name.
+    /// Its id, if it has one.
     pub(in crate::engine) id: Option<&'a DisputeId>,
-    /// Where it is.
     pub(in crate::engine) status: DisputeStatus,
-    /// When that happened.
+    /// When it happened.
     pub(in crate::engine) at: UnixMs,
-    /// How much it is about, where the gateway says.
+    /// The disputed amount, if the gateway names it.
     pub(in crate::engine) amount: Option<Amount>,
 }
 
-/// What a word makes of a purchase's disputes.
+/// The effect of a report on a purchase's disputes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum DisputeChange {
-    /// This one changes, or is new: its place, from 0, and what it is then.
+    /// This dispute changes or is new: its index, from 0, and its new value.
     Changes(usize, Dispute),
-    /// It comes too late to change anything.
+    /// A later report is known already.
     TooLate,
-    /// There are more disputes than are kept.
+    /// The purchase has the maximum number of disputes.
     TooMany,
 }
 
 impl Purchase {
-    /// Its disputes, in the order in which they were heard of.
+    /// Its disputes, in the order in which they were first reported.
     pub(in crate::engine) fn disputes(&self) -> &[Dispute] {
         self.post_capture.as_ref().map_or(&[], |it| &it.disputes)
     }
 
-    /// What lost disputes took.
+    /// The amount that lost disputes took.
     pub(in crate::engine) fn charged_back(&self) -> Amount {
         charged_back(self.quote().amount, self.disputes())
     }
 
-    /// What of the captured money is neither refunded nor under a dispute or lost in one.
+    /// The captured money that is neither refunded nor disputed, nor lost in a dispute.
     pub(in crate::engine) fn left(&self) -> Amount {
         self.left_beside(None)
     }
 
-    /// The same, but for the dispute at `place`.
+    /// The same, leaving out the dispute at `place`.
     fn left_beside(&self, place: Option<usize>) -> Amount {
         let others = self.disputes().iter().enumerate();
         let others = others
@@ -71,7 +70,7 @@ impl Purchase {
         self.not_refunded().saturating_minus(sum(others))
     }
 
-    /// What was neither refunded nor lost in a dispute, though a dispute may be open.
+    /// The captured money that is neither refunded nor lost in a dispute; it may be disputed.
     pub(in crate::engine) fn kept(&self) -> Amount {
         self.not_refunded().saturating_minus(self.charged_back())
     }
@@ -80,32 +79,32 @@ impl Purchase {
         self.quote().amount.saturating_minus(self.refunded)
     }
 
-    /// Where it is once `amount` more went back.
+    /// The state after `amount` more was refunded.
     pub(in crate::engine) fn paid_state_after(&self, amount: Amount) -> PaidState {
         let captured = self.quote().amount;
         if captured == Amount::ZERO {
-            // A free order ends by its refund.
+            // A free order ends with its refund.
             return PaidState::Refunded;
         }
         paid_state(captured, plus(self.refunded, amount), self.disputes())
     }
 
-    /// Where it is once `amount` of what went back came back.
+    /// The state after `amount` of the refunded money came back.
     pub(in crate::engine) fn paid_state_less(&self, amount: Amount) -> PaidState {
         let refunded = self.refunded.saturating_minus(amount);
         paid_state(self.quote().amount, refunded, self.disputes())
     }
 
-    /// Where it is with these disputes.
+    /// The state with these disputes.
     pub(in crate::engine) fn paid_state_with(&self, disputes: &[Dispute]) -> PaidState {
         paid_state(self.quote().amount, self.refunded, disputes)
     }
 
-    /// What `word` makes of its disputes.
+    /// The effect of `word` on its disputes.
     pub(in crate::engine) fn effect_of(&self, word: Word<'_>) -> DisputeChange {
         let disputes = self.disputes();
         let captured = self.quote().amount;
-        // No dispute takes more than was captured, whatever it says.
+        // No dispute takes more than was captured, whatever the report says.
         let word = Word {
             amount: word.amount.map(|it| it.min(captured)),
             ..word
@@ -147,7 +146,7 @@ impl Purchase {
             None if newer && assumed => changed.amount = self.left_beside(Some(place)),
             Some(_) | None => {}
         }
-        // The same end of a later instant may be what outranks another one that comes after it.
+        // The same end with a later instant: it may outrank a report that is still to come.
         let decides = newer && word.status != DisputeStatus::Opened;
         let shown = |it: &Dispute| (it.status, it.amount, it.opened_at);
         if decides || shown(&changed) != shown(known) {
@@ -158,19 +157,19 @@ impl Purchase {
     }
 }
 
-/// Whether `word` says something later of `known` than what is believed.
+/// Whether `word` is a later report about `known` than the one that counts.
 fn outranks(word: Word<'_>, known: &Dispute) -> bool {
     let reopens_lost = word.status == DisputeStatus::Opened && known.status == DisputeStatus::Lost;
     !reopens_lost && (word.at, word.status) > (known.reported_at, known.status)
 }
 
-/// What lost disputes among these take of what was captured.
+/// How much of the captured money these disputes took.
 pub(in crate::engine) fn charged_back(captured: Amount, disputes: &[Dispute]) -> Amount {
     let lost = disputes.iter();
     sum(lost.filter(|it| it.status == DisputeStatus::Lost)).min(captured)
 }
 
-/// Where a purchase is of which so much was captured and refunded, with these disputes.
+/// The state of a purchase with this much captured and refunded, and these disputes.
 fn paid_state(captured: Amount, refunded: Amount, disputes: &[Dispute]) -> PaidState {
     let open = |it: &Dispute| it.status == DisputeStatus::Opened;
     let taken = charged_back(captured, disputes);
@@ -197,7 +196,7 @@ fn plus(a: Amount, b: Amount) -> Amount {
     Amount::new(sum).expect("amounts are not negative, nor is their sum")
 }
 
-/// The dispute that `word` is about; `None`: one that was not heard of.
+/// The dispute that `word` is about; `None`: a new one.
 fn find(disputes: &[Dispute], word: Word<'_>) -> Option<usize> {
     if word.id.is_some() {
         return disputes.iter().position(|it| it.id.as_ref() == word.id);
@@ -213,7 +212,7 @@ fn find(disputes: &[Dispute], word: Word<'_>) -> Option<usize> {
         |wanted: &dyn Fn(&Dispute) -> bool| disputes.iter().rposition(|it| fits(it) && wanted(it));
     let open = latest(&|it| it.status == DisputeStatus::Opened);
     match word.status {
-        // It began before it ended; what begins later is another one.
+        // It was opened before it ended; a later opening is another dispute.
         DisputeStatus::Opened => open.or_else(|| latest(&|it| word.at <= it.reported_at)),
         DisputeStatus::Won | DisputeStatus::Lost => open.or_else(|| latest(&|_| true)),
     }

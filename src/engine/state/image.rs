@@ -1,9 +1,10 @@
-//! Owns a shard's image: an owned copy of all that its events made, for snapshots and digests.
+//! Owns a shard's image: an owned copy of everything that its events made, for snapshots and
+//! digests.
 //!
 //! Invariants: `Shard::from_image(shard.image())` behaves like `shard`; two shards that saw the
 //! same events have equal images, byte for byte once archived (maps are written in order). An image
-//! that no events could have made is refused, with the buyer, purchase or key that shows it.
-//! What can be derived is not in it: tallies, timers, places.
+//! that no events could have made is refused, and the error names the buyer, purchase or key. What
+//! can be derived is not in it: tallies, timers, slots.
 
 use crate::engine::cells::UNITS_MAX;
 use crate::engine::state::buyer::BuyerRisk;
@@ -26,19 +27,19 @@ use std::collections::VecDeque;
 /// A shard's whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ShardImage {
-    /// In the order of their places.
+    /// In the order of their slots.
     buyers: Vec<BuyerImage>,
     /// In the order of their sequence numbers.
     purchases: Vec<PurchaseImage>,
     /// The sequence number of the next purchase.
     next_sequence: u64,
-    /// In the order in which they are to be forgotten.
+    /// In the order in which they are forgotten.
     keys: Vec<KeyImage>,
     last_at: UnixMs,
     corrections: Corrections,
 }
 
-/// A buyer; what only some have is boxed, so that the others take four bytes for it.
+/// A buyer. What only some buyers have is boxed, so that it takes four bytes in the others.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 struct BuyerImage {
     place: BuyerIndex,
@@ -73,15 +74,15 @@ pub struct ImageError {
     pub what: &'static str,
 }
 
-/// A part of a shard's image.
+/// The part of a shard's image that is wrong.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum ImagePart {
-    /// What all of it has in common.
+    /// The shard as a whole.
     Shard,
-    /// The buyer at this place of the list.
+    /// The buyer at this index of the list.
     Buyer(usize),
     Purchase(PurchaseId),
-    /// The idempotency key at this place.
+    /// The idempotency key at this index.
     Key(usize),
 }
 
@@ -137,7 +138,7 @@ impl Shard {
         }
     }
 
-    /// The shard that `image` is of, whose products and promotions are in `catalogue`.
+    /// The shard of `image`, whose products and promotions are in `catalogue`.
     pub fn from_image(
         id: ShardId,
         image: ShardImage,
@@ -251,7 +252,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether the purchase that a key names, if it names one, is there, as far as it says.
+    /// Checks that the purchase that a key names is stored, as far as it must be.
     fn names_what_is_there(&self, entry: &KeyEntry) -> Result<(), &'static str> {
         if self.buyers.get(entry.owner).is_none() {
             return Err("owner: there is no buyer at this place");
@@ -285,7 +286,8 @@ impl Shard {
     }
 }
 
-/// Its history leads to its state, its places are in the catalogue, and it has what goes with both.
+/// Checks that the history leads to the state, that the indices are in the catalogue, and that the
+/// purchase has what its state requires.
 fn check_whole(purchase: &Purchase, catalogue: &Catalogue) -> Result<(), &'static str> {
     let history = purchase.history.iter();
     let lived = history

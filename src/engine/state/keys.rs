@@ -1,4 +1,4 @@
-//! Owns what stands under an idempotency key: whose it is, the digest of its request, its outcome.
+//! Owns the entry of an idempotency key: its buyer, the digest of its request, its outcome.
 //!
 //! Invariant: a key has one outcome. Deliberately absent: how it is shown (`query`), and when it is
 //! forgotten (`apply`).
@@ -11,13 +11,13 @@ use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// What stands under an idempotency key.
+/// The entry of an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct KeyEntry {
     pub(in crate::engine) owner: BuyerIndex,
     pub(in crate::engine) fingerprint: Digest16,
     pub(in crate::engine) outcome: KeyOutcome,
-    /// When it is forgotten, unless its request still runs then.
+    /// When it is forgotten, unless its request is still in progress then.
     pub(in crate::engine) forget_at: UnixMs,
 }
 
@@ -35,13 +35,13 @@ pub(in crate::engine) enum KeyOutcome {
         request: RequestId,
         facts: Option<Box<RefusalFacts>>,
     },
-    /// What most refused keys of a drop are: its two figures need no memory of their own.
+    /// The most frequent refusal of a drop: its two figures fit here without an allocation.
     SoldOut {
         request: RequestId,
         available: u32,
         requested: u32,
     },
-    /// The payment of `purchase` that this request brought was not made.
+    /// The payment of `purchase` that this request made was declined.
     Declined {
         purchase: PurchaseId,
         request: RequestId,
@@ -53,11 +53,11 @@ pub(in crate::engine) enum KeyOutcome {
     Spent {
         balance: Tokens,
     },
-    /// In the system that sold before.
+    /// Known only to the system that sold before.
     Elsewhere,
 }
 
-// There are as many as requests of a week.
+// There is one for every request of a week.
 const _: () = assert!(size_of::<KeyOutcome>() <= 32, "a key grew");
 
 impl KeyOutcome {
@@ -84,7 +84,7 @@ impl KeyOutcome {
         }
     }
 
-    /// The purchase whose view is its answer.
+    /// The purchase whose view is the response.
     pub(in crate::engine::state) fn names(&self) -> Option<PurchaseId> {
         match self {
             Self::Held(purchase)

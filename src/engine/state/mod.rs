@@ -1,8 +1,7 @@
 //! The engine's state: shards with their buyers, purchases and keys, and the catalogue.
 //!
-//! Invariant: a shard is changed by `apply`, and made by `apply` and `image`, alone. Its fields are
-//! private to this folder, and nothing that leaves it gives a reference by which it could be changed;
-//! everybody else reads.
+//! Invariant: only `apply` and `image` create a shard, and only `apply` changes it. Its fields are
+//! private to this folder, and no reference that leaves it allows a change.
 
 pub mod apply;
 pub(in crate::engine) mod buyer;

@@ -1,11 +1,9 @@
-//! Owns risk profiles: for each buyer a few counts of what happened, and the last decisions that
-//! had to do with risk.
+//! Owns risk profiles: for each buyer a few counts, and the latest decisions about risk.
 //!
-//! Invariant: a profile is bounded: [`DECISIONS_KEPT`] decisions with [`RULES_NAMED`] names each.
-//! What gives no cause for a second look takes no room: a buyer who has only bought has counts
-//! alone.
-//! Deliberately absent: what events note in it (`apply::profile`), exact windows
-//! (`shared::velocity`), what the operator says of buyers (`buyer`).
+//! Invariant: a profile is bounded: [`DECISIONS_KEPT`] decisions with [`RULES_NAMED`] names each. A
+//! buyer who has only bought has counts alone. Deliberately absent: what events record in it
+//! (`apply::profile`), exact windows (`shared::velocity`), what the operator says about buyers
+//! (`buyer`).
 
 use crate::engine::event::{Clawback, RuleName};
 use crate::engine::words::refusal::Refusal;
@@ -14,21 +12,21 @@ use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Decisions that are kept of a buyer; the oldest go.
+/// Maximum number of decisions stored per buyer; the oldest are dropped.
 pub const DECISIONS_KEPT: usize = 8;
-/// Rules that a decision names, the strictest first.
+/// Maximum number of rules that a decision names, the strictest first.
 pub const RULES_NAMED: usize = 8;
 
-/// What is remembered of a buyer for judging the next attempt.
+/// A buyer's counts and decisions, for judging the next attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Profile {
     /// The first attempt.
     pub first_seen: UnixMs,
     /// The latest.
     pub last_seen: UnixMs,
-    /// Holds and buys, refused ones too.
+    /// Holds and buys, refused ones included.
     pub attempts: u32,
-    /// Attempts that were refused, for whatever reason.
+    /// Refused attempts, for any reason.
     pub refused: u32,
     /// Captured payments.
     pub purchases: u32,
@@ -38,25 +36,24 @@ pub struct Profile {
     pub(in crate::engine) marks: Option<Box<RiskMarks>>,
 }
 
-/// Every buyer who ever tried has one: it is to stay small.
+/// Every buyer who ever tried has one, so it must stay small.
 const _: () = assert!(size_of::<Profile>() <= 40);
 
-/// What gives cause for a second look at a buyer.
+/// Signs of risk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RiskMarks {
-    /// Payments that an issuer declined.
     pub declines: u32,
     /// Attempts that a rule or a pause blocked.
     pub blocked: u32,
-    /// Purchases that were let through by a review.
+    /// Purchases that a review approved.
     pub reviews_approved: u32,
-    /// Purchases that were not.
+    /// Purchases that a review rejected.
     pub reviews_rejected: u32,
-    /// Disputes that cardholders began.
+    /// Disputes that cardholders opened.
     pub disputes: u32,
-    /// Disputes that they won, and the shop did not win after all.
+    /// Lost disputes that the shop did not win afterwards.
     pub chargebacks: u32,
-    /// How often reward tokens that were asked back were not there any more.
+    /// How often the balance did not have the tokens that were clawed back.
     pub shortfalls: u32,
     /// How many they were.
     pub shortfall_tokens: Tokens,
@@ -64,11 +61,10 @@ pub struct RiskMarks {
     pub decisions: Vec<Judged>,
 }
 
-/// A decision that had to do with risk.
+/// A decision about risk.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Judged {
     pub at: UnixMs,
-    /// What was decided.
     pub outcome: JudgedAs,
     /// The score that a model gave.
     pub score: Option<Score>,
@@ -76,17 +72,16 @@ pub struct Judged {
     pub rules: Vec<RuleName>,
 }
 
-/// What was decided.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum JudgedAs {
-    /// The attempt passed, though it met rules.
+    /// The attempt passed, although rules matched.
     Passed,
-    /// It passed, and a person decides before the money is taken.
+    /// It passed, and is reviewed before the capture.
     ToReview,
     Refused(Refusal),
-    /// The review let the purchase through.
+    /// The review approved the purchase.
     Approved(JudgedBy),
-    /// The review did not.
+    /// The review rejected it.
     Rejected(JudgedBy),
 }
 
@@ -132,7 +127,7 @@ impl Profile {
         }
     }
 
-    /// What gives cause for a second look; `None` where nothing does.
+    /// The signs of risk; `None` if there are none.
     pub fn marks(&self) -> Option<&RiskMarks> {
         self.marks.as_deref()
     }
@@ -146,7 +141,7 @@ impl Profile {
         if decisions.len() == DECISIONS_KEPT {
             decisions.remove(0);
         }
-        // Most have one or two for ever.
+        // Most buyers never have more than one or two.
         decisions.reserve_exact(1);
         decisions.push(judged);
     }

@@ -1,4 +1,4 @@
-//! Owns a purchase as its shard keeps it: what it is of, its payment and its history.
+//! Owns a purchase as stored in its shard: its terms, its payment and its history.
 //!
 //! Invariants: its state is the fold of its history over the life cycle's table; a step that the
 //! table refuses is a broken log, never a changed purchase.
@@ -23,7 +23,7 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// A buyer's place in their shard.
+/// A buyer's slot in their shard.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Archive, Serialize, Deserialize)]
 pub struct BuyerIndex(pub(in crate::engine) u32);
 
@@ -43,7 +43,7 @@ pub struct Purchase {
     pub(in crate::engine) reward_tokens: u32,
     pub(in crate::engine) refunded: Amount,
     pub(in crate::engine) expires_at: UnixMs,
-    /// The payment under way, or the one that was made or given back.
+    /// The payment in progress, captured or voided.
     pub(in crate::engine) payment: Option<Box<Payment>>,
     /// Payments that ended with nothing charged.
     pub(in crate::engine) tries: Option<Box<Tries>>,
@@ -59,18 +59,18 @@ pub struct Purchase {
 /// What only some holds and purchases have. Never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Extras {
-    /// What it costs in other currencies, until it is paid.
+    /// The price in other currencies, until it is paid.
     pub(in crate::engine) other_quotes: Vec<HeldQuote>,
-    /// What the shop attached.
+    /// The shop's metadata.
     pub(in crate::engine) metadata: Metadata,
-    /// Where an earlier hold came from, until it is paid or over: what its expiry is counted by.
+    /// The address of an earlier hold, until it is paid or over; its expiry is counted by it.
     pub(in crate::engine) ip: Option<IpAddr>,
     /// The device, likewise.
     pub(in crate::engine) device: Option<DeviceId>,
 }
 
 impl Extras {
-    /// These, where there is anything.
+    /// This, unless it is empty.
     pub(in crate::engine) fn kept(self) -> Option<Box<Self>> {
         (self != Self::default()).then(|| Box::new(self))
     }
@@ -79,38 +79,38 @@ impl Extras {
 /// What only some payments have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Particulars {
-    /// The device that the shop says it came from.
+    /// The buyer's device, if the shop names it.
     pub(in crate::engine) device: Option<DeviceId>,
-    /// Why a person decides before the money is taken; empty: nobody does.
+    /// Why a person must decide before the capture; empty: no review.
     pub(in crate::engine) review_reasons: Vec<String>,
-    /// Until when they have to.
+    /// The deadline of the review.
     pub(in crate::engine) review_deadline: Option<UnixMs>,
 }
 
-/// What becomes of a purchase beyond a plain capture.
+/// What happens to a purchase beyond a plain capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PostCapture {
-    /// When a void under way is to be done.
+    /// The deadline of a void in progress.
     pub(in crate::engine) void_deadline: Option<UnixMs>,
-    /// Why it is stuck, where it was.
+    /// Why it is stuck, if it was.
     pub(in crate::engine) stuck: Option<VoidStuckCause>,
-    /// What the gateway took, where it was another sum than was asked for.
+    /// What the gateway captured, if it differs from the request.
     pub(in crate::engine) differing: Option<DifferingCapture>,
     /// What the gateway had captured without goods, and refunded.
     pub(in crate::engine) returned: Option<ReturnedMoney>,
     pub(in crate::engine) signing_key: Option<ReceiptKeyId>,
-    /// Reward tokens that it brought, and how many were asked back since.
+    /// Reward tokens that it brought, and how many were clawed back.
     pub(in crate::engine) tokens: Tokens,
     pub(in crate::engine) tokens_asked_back: Tokens,
-    /// In the order of their numbers, from 1; at most the last is under way.
+    /// In the order of their numbers, from 1; at most the last one is in progress.
     pub(in crate::engine) refunds: Vec<Refund>,
-    /// In the order in which they were heard of.
+    /// In the order in which they were first reported.
     pub(in crate::engine) disputes: Vec<Dispute>,
 }
 
 impl PostCapture {
-    /// What is kept of it once the authorization was given back: what the gateway had taken, where
-    /// that was another sum than was asked for, and what it had refunded.
+    /// What stays of it once the authorization is voided: what the gateway had captured, if it
+    /// differed from the request, and what it refunded.
     pub(in crate::engine) fn voided(
         differing: Option<DifferingCapture>,
         returned: Option<ReturnedMoney>,
@@ -124,55 +124,52 @@ impl PostCapture {
     }
 }
 
-/// A capture of another sum than was asked for.
+/// A capture that differs from the request.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct DifferingCapture {
     pub(in crate::engine) difference: CaptureDifference,
-    /// What the gateway took.
     pub(in crate::engine) captured: Amount,
-    /// In which currency; `None`: one that is none of ISO 4217.
+    /// `None`: not one of ISO 4217.
     pub(in crate::engine) currency: Option<Currency>,
 }
 
-/// Money that went back, is to go back or was refused to.
+/// A refund: in progress, done or failed.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Refund {
     pub(in crate::engine) amount: Amount,
     pub(in crate::engine) previously_refunded: Amount,
     pub(in crate::engine) note: String,
-    /// Whether the units go back into stock with it.
+    /// Whether the units return to stock with it.
     pub(in crate::engine) restock: Restock,
     pub(in crate::engine) request: RequestId,
-    /// The key that the outcome stands under.
+    /// The key of its outcome.
     pub(in crate::engine) key: Digest16,
     pub(in crate::engine) started: UnixMs,
     pub(in crate::engine) state: RefundState,
 }
 
-/// Where a refund is.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub(in crate::engine) enum RefundState {
-    /// The gateway is being asked, or what it answered is not known.
+    /// It was requested; its outcome is not known yet.
     Pending,
-    /// The money went back.
     Succeeded {
         at: UnixMs,
-        /// The reward tokens that went with it.
+        /// The reward tokens clawed back with it.
         clawback: Clawback,
     },
-    /// The gateway refused.
+    /// The gateway refused it.
     Failed {
         at: UnixMs,
-        /// The gateway's word for why.
+        /// The gateway's reason code.
         code: Option<GatewayCode>,
-        /// What its caller is told.
+        /// The reason that the caller gets.
         failure: RefundFailure,
     },
-    /// The money went back, and came back later: the refund failed after all.
+    /// It was made, and came back later: it failed after all.
     Returned {
-        /// When it went back.
+        /// When it was made.
         at: UnixMs,
-        /// The reward tokens that went with it then.
+        /// The tokens that were clawed back with it.
         clawback: Clawback,
         /// When it came back.
         returned_at: UnixMs,
@@ -185,25 +182,25 @@ pub struct Payment {
     pub(in crate::engine) quote: Quote,
     pub(in crate::engine) pays_for: PaysFor,
     pub(in crate::engine) card: CardToken,
-    /// The key that the outcome will stand under, and the request that brought it.
+    /// The key of the outcome, and the request that started it.
     pub(in crate::engine) key: Option<Digest16>,
     pub(in crate::engine) request: RequestId,
     pub(in crate::engine) authorization: Option<AuthorizationId>,
     pub(in crate::engine) capture_before: Option<UnixMs>,
     pub(in crate::engine) capture: Option<CaptureId>,
     pub(in crate::engine) receipt_key: Option<ReceiptKeyId>,
-    /// The buyer's address, until its outcome is known. Most have none any more: archived, that
-    /// takes four bytes.
+    /// The buyer's address, until the outcome is known. Most payments have none any more; archived,
+    /// that takes four bytes.
     #[rkyv(with = rkyv::with::MapNiche<rkyv::with::AsBox, rkyv::niche::niching::Null>)]
     pub(in crate::engine) ip: Option<IpAddr>,
 }
 
-/// Why a purchase is where it is, where there is more to say than the state does.
+/// The reason of a purchase's state, if there is more to say.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum StateReason {
     /// The payment ended with nothing charged.
     Declined(DeclineCause),
-    /// The authorization is, or was, given back.
+    /// The authorization is being voided, or was.
     Void(VoidCause),
 }
 
@@ -215,7 +212,7 @@ impl StateReason {
         }
     }
 
-    /// Whether it is told as a decline, and counts as one of a hold's tries.
+    /// Whether it is reported as a decline, and counts as one of a hold's tries.
     pub(in crate::engine) const fn is_refusal(self) -> bool {
         match self {
             Self::Declined(cause) => cause.is_refusal(),
@@ -224,12 +221,11 @@ impl StateReason {
     }
 }
 
-/// What a purchase has of what is shared and limited.
+/// What a purchase claims of shared and limited things.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Claimed {
-    /// Of its product's units.
     pub(in crate::engine) units: Units,
-    /// Whether it counts for its buyer's limit, and keeps its promotion's use.
+    /// Whether it counts for its buyer's limit, and uses its promotion.
     pub(in crate::engine) stands: Stands,
 }
 
@@ -242,7 +238,6 @@ pub struct Happened {
 }
 
 impl Purchase {
-    /// Where it is.
     pub fn state(&self) -> PurchaseState {
         self.state
     }
@@ -256,7 +251,7 @@ impl Purchase {
         }
     }
 
-    /// What it costs in `currency`, by the terms when the hold was placed.
+    /// The price in `currency`, by the terms when the hold was placed.
     pub(in crate::engine) fn held_quote(&self, currency: Currency) -> Result<Quote, Refusal> {
         if self.hold_quote.currency == currency {
             return Ok(self.hold_quote);
@@ -270,21 +265,20 @@ impl Purchase {
         }
     }
 
-    /// What the shop attached.
+    /// The shop's metadata.
     pub(in crate::engine) fn metadata(&self) -> Metadata {
         let extras = self.extras.as_ref();
         extras.map_or_else(Metadata::default, |it| it.metadata.clone())
     }
 
-    /// From now on this is attached; quotes in other currencies stay.
+    /// Replaces the metadata; quotes in other currencies stay.
     pub(in crate::engine::state) fn set_metadata(&mut self, metadata: &Metadata) {
         let extras = self.extras.take().map_or_else(Extras::default, |it| *it);
         let metadata = metadata.clone();
         self.extras = Extras { metadata, ..extras }.kept();
     }
 
-    /// It is paid or over: what it would have cost in other currencies, and where it came from, is of
-    /// no use any more.
+    /// Drops what only a hold needs: its prices in other currencies, and its origin.
     pub(in crate::engine::state) fn forget_hold(&mut self) {
         if let Some(extras) = self.extras.take() {
             let metadata = extras.metadata;
@@ -296,7 +290,8 @@ impl Purchase {
         }
     }
 
-    /// Takes `step`; what it was before, or `None` with nothing changed where the table refuses.
+    /// Takes `step`; returns the claims before it, or `None` with nothing changed if the table
+    /// refuses it.
     pub(in crate::engine::state) fn take(
         &mut self,
         step: Step,
@@ -309,7 +304,7 @@ impl Purchase {
         Some(before)
     }
 
-    /// The refund under way, with its number.
+    /// The refund in progress, with its number.
     pub(in crate::engine) fn pending_refund(&self) -> Option<(u32, &Refund)> {
         let refunds = &self.post_capture.as_ref()?.refunds;
         let last = refunds.last()?;
@@ -317,7 +312,7 @@ impl Purchase {
         (last.state == RefundState::Pending).then_some((number, last))
     }
 
-    /// What it has of what is shared and limited.
+    /// Its claims on shared and limited things.
     pub(in crate::engine) fn claimed(&self) -> Claimed {
         let steps = self.history.iter().map(|it| it.step);
         let stands = stands(steps);
@@ -332,7 +327,7 @@ impl Purchase {
     /// Whether a refund put its units back into stock.
     fn restocked(&self) -> bool {
         let refunds = self.post_capture.iter().flat_map(|it| &it.refunds);
-        // What was put back into stock may be somebody else's by the time that the money comes back.
+        // Restocked units may belong to another buyer when the money comes back.
         let restocked = |it: &Refund| match it.state {
             RefundState::Succeeded { .. } | RefundState::Returned { .. } => {
                 it.restock == Restock::Yes
@@ -342,7 +337,7 @@ impl Purchase {
         refunds.into_iter().any(restocked)
     }
 
-    /// Why it is where it is, in one word.
+    /// The reason of its state, in one word.
     pub(in crate::engine) fn reason_word(&self) -> Option<&'static str> {
         let post_capture = self.post_capture.as_deref();
         let differing = post_capture.and_then(|it| it.differing);
@@ -358,7 +353,7 @@ impl Purchase {
         }
     }
 
-    /// What the gateway is known to have taken.
+    /// What the gateway is known to have captured.
     pub(in crate::engine) fn captured_money(&self) -> Option<(Amount, Option<Currency>)> {
         let differing = self.post_capture.as_ref().and_then(|it| it.differing);
         if let Some(it) = differing {
@@ -369,7 +364,7 @@ impl Purchase {
         Some((payment.quote.amount, Some(payment.quote.currency)))
     }
 
-    /// Whether somebody has to drive a payment or a refund on.
+    /// Whether a payment or a refund needs a task that drives it.
     pub(in crate::engine) fn is_open(&self) -> bool {
         self.state.is_open_payment() || self.pending_refund().is_some()
     }
@@ -378,13 +373,13 @@ impl Purchase {
         self.particulars.get_or_insert_default()
     }
 
-    /// Whether a person has to decide, or had to, before the money is taken.
+    /// Whether a person must decide, or had to, before the capture.
     pub(in crate::engine) fn wants_review(&self) -> bool {
         let particulars = self.particulars.as_ref();
         particulars.is_some_and(|it| !it.review_reasons.is_empty())
     }
 
-    /// When the configuration decides where no person has, while it is under review.
+    /// The deadline of its review, while it is under review.
     pub(in crate::engine) fn review_deadline(&self) -> Option<UnixMs> {
         let under_review = self.state == PurchaseState::UnderReview;
         let particulars = self.particulars.as_ref().filter(|_| under_review);
@@ -395,12 +390,11 @@ impl Purchase {
         self.post_capture.get_or_insert_default()
     }
 
-    /// Whether it may take `step` now.
     pub(in crate::engine) fn may(&self, step: Step) -> bool {
         next_state(Some(self.state), step).is_some()
     }
 
-    /// The refund of this number, from 1.
+    /// The refund with this number, from 1.
     pub(in crate::engine) fn refund(&self, number: u32) -> Option<&Refund> {
         let refunds = &self.post_capture.as_ref()?.refunds;
         refunds.get(usize::try_from(number).ok()?.checked_sub(1)?)

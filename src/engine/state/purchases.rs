@@ -1,29 +1,28 @@
-//! Owns the purchases of a shard: found by sequence number, kept at places that are used again.
+//! Owns the purchases of a shard: found by sequence number, stored in slots that are reused.
 //!
-//! Invariants: sequence numbers only grow and none is given twice, whatever was forgotten; a place
-//! belongs to one purchase until it is forgotten. Which place that is shows nowhere: not in an
-//! image, not in a digest, not in the order in which purchases are listed.
-//! Deliberately absent: when a purchase is forgotten (`forget`).
+//! Invariants: sequence numbers only grow and none is given twice, whatever was forgotten; a slot
+//! belongs to one purchase until it is forgotten. The slot is visible nowhere: not in an image, not
+//! in a digest, not in the order in which purchases are listed. Deliberately absent: when a
+//! purchase is forgotten (`forget`).
 
 use crate::engine::state::purchase::Purchase;
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 
-/// Sequence numbers stay below this: an id has 56 bits for them.
+/// Sequence numbers stay below this, because an id has 56 bits for them.
 pub(in crate::engine) const SEQUENCES_MAX: u64 = 1 << 56;
 
-/// Where a purchase is kept, until it is forgotten.
+/// The slot of a purchase, until it is forgotten.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct PurchaseIndex(u32);
 
-/// The purchases of a shard.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Purchases {
-    /// Boxed, so that growing copies little and what is forgotten gives its memory back.
+    /// Boxed, so that growing copies little and a forgotten purchase frees its memory.
     kept: Vec<Option<Box<Stored>>>,
-    /// Places that are free.
+    /// Free slots.
     free: Vec<u32>,
-    /// The place of each sequence number.
+    /// The slot of each sequence number.
     places: BTreeMap<u64, u32>,
     next: u64,
 }
@@ -31,16 +30,15 @@ pub(in crate::engine) struct Purchases {
 #[derive(Debug)]
 struct Stored {
     sequence: u64,
-    /// Idempotency keys whose outcome names it: derived from the keys.
+    /// Number of idempotency keys whose outcome names it: derived from the keys.
     named: u32,
     purchase: Purchase,
 }
 
-/// What one purchase takes by itself.
+/// The size of one purchase by itself.
 pub(in crate::engine) const STORED_BYTES: usize = size_of::<Stored>();
 
 impl Purchases {
-    /// Purchases that are kept.
     pub(in crate::engine) fn len(&self) -> usize {
         self.places.len()
     }
@@ -50,12 +48,12 @@ impl Purchases {
         self.next
     }
 
-    /// No purchase gets a sequence number below `next` any more.
+    /// Ensures that no new purchase gets a sequence number below `next`.
     pub(in crate::engine::state) fn skip_to(&mut self, next: u64) {
         self.next = self.next.max(next);
     }
 
-    /// Keeps `purchase`, whose sequence number is `sequence`: none that was given before.
+    /// Stores `purchase` under a sequence number that was never given before.
     pub(in crate::engine::state) fn insert(
         &mut self,
         sequence: u64,
@@ -89,12 +87,12 @@ impl Purchases {
         stored.purchase
     }
 
-    /// Where the purchase of this sequence number is, if it is kept.
+    /// The slot of the purchase with this sequence number, if it is stored.
     pub(in crate::engine) fn place(&self, sequence: u64) -> Option<PurchaseIndex> {
         self.places.get(&sequence).copied().map(PurchaseIndex)
     }
 
-    /// The purchase of this sequence number, if it is kept.
+    /// The purchase with this sequence number, if it is stored.
     pub(in crate::engine) fn get(&self, sequence: u64) -> Option<&Purchase> {
         self.place(sequence).map(|place| &self[place])
     }
@@ -104,7 +102,7 @@ impl Purchases {
         self.stored(place).sequence
     }
 
-    /// Keys that name the purchase at `place`.
+    /// Number of keys that name the purchase at `place`.
     pub(in crate::engine) fn named(&self, place: PurchaseIndex) -> u32 {
         self.stored(place).named
     }
@@ -113,13 +111,13 @@ impl Purchases {
         &mut self.stored_mut(place).named
     }
 
-    /// Each with its sequence number, in the order of these, from `from` on.
+    /// All purchases from sequence number `from` on, in order.
     pub(in crate::engine) fn from(&self, from: u64) -> impl Iterator<Item = (u64, &Purchase)> {
         let places = self.places.range(from..);
         places.map(|(sequence, place)| (*sequence, &self[PurchaseIndex(*place)]))
     }
 
-    /// Each, in no order that means anything.
+    /// All purchases, in an unspecified order.
     pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Purchase> {
         self.kept.iter().flatten().map(|stored| &stored.purchase)
     }

@@ -1,7 +1,6 @@
-//! Owns reading what a shard knows of one buyer: tokens, sums, limits, segment, and what is remembered
-//! for judging.
+//! Owns reading what a shard knows about one buyer: tokens, sums, limits, segment, profile.
 //!
-//! Invariants: a pause ends by itself; what the operator said of a buyer goes before what was computed;
+//! Invariants: a pause ends by itself; the operator's word takes precedence over what was computed;
 //! what a buyer paid is counted from the purchases, so that it is the same after any recovery.
 
 use crate::engine::event::{Pause, Rating};
@@ -59,19 +58,19 @@ impl Shard {
         self.buyer(user).map_or(0, of_promotion)
     }
 
-    /// Units of `product` that `user` bought elsewhere.
+    /// Units of `product` that `user` bought in the system before.
     pub fn imported_units(&self, user: &UserId, product: &ProductId, catalogue: &Catalogue) -> u32 {
         let more = self.buyer(user).and_then(|buyer| buyer.more.as_ref());
         let found = more.zip(catalogue.product(product));
         found.map_or(0, |(more, product)| tally_of(&more.imported, product.index))
     }
 
-    /// Whether anything of `user` is kept.
+    /// Whether any state of `user` is stored.
     pub fn knows_buyer(&self, user: &UserId) -> bool {
         self.buyer(user).is_some()
     }
 
-    /// The segment that `user` is in: the operator's word, else what was computed.
+    /// The segment of `user`: the operator's, otherwise the computed one.
     pub fn segment(&self, user: &UserId) -> Option<&Segment> {
         let buyer = self.buyer(user)?;
         let said = buyer
@@ -81,7 +80,7 @@ impl Shard {
         said.or_else(|| Some(&buyer.segmented.as_ref()?.segment))
     }
 
-    /// What was computed for `user`.
+    /// The computed segment of `user`.
     pub fn segmented(&self, user: &UserId) -> Option<&Segmented> {
         self.buyer(user)?.segmented.as_deref()
     }
@@ -91,23 +90,24 @@ impl Shard {
         self.buyer(user).is_some()
     }
 
-    /// What is remembered of `user`; `None` where there was no attempt.
+    /// The profile of `user`; `None` without an attempt.
     pub fn profile(&self, user: &UserId) -> Option<&Profile> {
         self.buyer(user)?.profile.as_deref()
     }
 
-    /// What the operator paused `user` for, while that lasts.
+    /// The operator's pause of `user`, while it lasts.
     pub fn paused(&self, user: &UserId, at: UnixMs) -> Option<&Pause> {
         let pause = self.buyer(user)?.risk.as_ref()?.pause.as_ref()?;
         (at < pause.until).then_some(pause)
     }
 
-    /// How the operator rated `user`.
+    /// The operator's rating of `user`.
     pub fn rating(&self, user: &UserId) -> Option<&Rating> {
         Some(&self.buyer(user)?.risk.as_ref()?.rating)
     }
 
-    /// What `user` paid in `currency` from `since` on, in minor units; what went back later counts.
+    /// What `user` paid in `currency` since `since`, in minor units; later refunds are not
+    /// subtracted.
     pub fn captured_since(&self, user: &UserId, currency: Currency, since: UnixMs) -> i64 {
         let captures = self.buyer(user).map_or(&[][..], |buyer| &buyer.captures);
         let recent = captures.iter().rev().take_while(|(at, _)| *at >= since);

@@ -1,13 +1,13 @@
-//! Owns the segment that was computed for a buyer, and how far computed segments were taken over.
+//! Owns the computed segment of a buyer, and which change of segments was applied last.
 //!
-//! Invariant: it is what the last `buyer_segmented` says, whatever the operator said meanwhile.
-//! Deliberately absent: computing, which is done where the events are carried to.
+//! Invariant: it is that of the last `buyer_segmented`, whatever the operator said meanwhile.
+//! Deliberately absent: computing, which the database does that receives the events.
 
 use crate::ids::{Lsn, Segment};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// The segment that was computed for a buyer.
+/// The computed segment of a buyer.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Segmented {
     pub(in crate::engine) segment: Segment,
@@ -22,18 +22,18 @@ impl Segmented {
         &self.segment
     }
 
-    /// The run that found it.
+    /// The run that computed it.
     pub fn run(&self) -> u64 {
         self.run
     }
 
-    /// When it was taken over.
+    /// When it was applied.
     pub fn at(&self) -> UnixMs {
         self.at
     }
 }
 
-/// How far changes of segments have been taken over: up to this change of this series.
+/// Changes of segments are applied up to this one of this series.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct SegmentCursor {
     pub series: u64,

@@ -1,8 +1,8 @@
 //! Owns one shard: the buyers hashed to it, their purchases, keys, rate windows and timers.
 //!
-//! Invariants: purchases are numbered in the order in which they begin; a buyer's committed
-//! units and promotion uses are the sums over their purchases; every held purchase has a timer.
-//! Changed by `apply` alone. Deliberately absent: the lock around it and the cells beside it.
+//! Invariants: purchases are numbered in the order in which they begin; a buyer's committed units
+//! and promotion uses are the sums over their purchases; every held purchase has a timer. Only
+//! `apply` changes it. Deliberately absent: the lock around it and the cells beside it.
 
 use crate::engine::state::buyer::{Buyer, Idle};
 use crate::engine::state::buyers::Buyers;
@@ -18,28 +18,27 @@ use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
-/// One shard of buyers.
 #[derive(Debug)]
 pub struct Shard {
     pub(in crate::engine::state) id: ShardId,
     pub(in crate::engine::state) buyers: Buyers,
     pub(in crate::engine::state) purchases: Purchases,
     pub(in crate::engine::state) keys: HashMap<Digest16, KeyEntry, FixedState>,
-    /// Every key, in the order in which they are to be forgotten.
+    /// All keys, in the order in which they are forgotten.
     pub(in crate::engine::state) key_expiries: VecDeque<(UnixMs, Digest16)>,
-    /// May name purchases that are no longer held: read over when due.
+    /// May name purchases that are no longer held; those are skipped when due.
     pub(in crate::engine::state) timers: BinaryHeap<Reverse<(UnixMs, u64)>>,
     pub(in crate::engine::state) last_at: UnixMs,
     pub(in crate::engine::state) corrections: Corrections,
-    /// Purchases of which a payment or a refund is under way, by sequence: derived from them.
+    /// Purchases with a payment or refund in progress, by sequence: derived from them.
     pub(in crate::engine::state) open: BTreeSet<u64>,
     /// Purchases under review, by sequence: derived from them.
     pub(in crate::engine::state) reviews: BTreeSet<u64>,
-    /// Purchases whose capture was of another sum, by sequence: derived from them.
+    /// Purchases whose capture differs from the request, by sequence: derived from them.
     pub(in crate::engine::state) differing: BTreeSet<u64>,
-    /// Holds that ended without a payment and that no key names, by when they ended: derived.
+    /// Ended, unpaid holds that no key names, by when they ended: derived.
     pub(in crate::engine::state) ended: BTreeSet<(UnixMs, u64)>,
-    /// Buyers of whom nothing is left but that they tried: derived.
+    /// Buyers of whom nothing is left except that they tried: derived.
     pub(in crate::engine::state) idle: BTreeSet<(Idle, BuyerIndex)>,
 }
 
@@ -67,7 +66,7 @@ impl Shard {
         self.id
     }
 
-    /// What became of its instants: by how much each was corrected since.
+    /// The corrections of the clock, which today's instants follow from.
     pub(in crate::engine) fn corrections(&self) -> &Corrections {
         &self.corrections
     }
@@ -80,12 +79,12 @@ impl Shard {
         &self.purchases
     }
 
-    /// What stands under each idempotency key.
+    /// The entry of each idempotency key.
     pub(in crate::engine) fn kept_keys(&self) -> &HashMap<Digest16, KeyEntry, FixedState> {
         &self.keys
     }
 
-    /// Purchases of which a payment or a refund is under way, by sequence.
+    /// Purchases with a payment or refund in progress, by sequence.
     pub(in crate::engine) fn under_payment(&self) -> &BTreeSet<u64> {
         &self.open
     }
@@ -95,7 +94,7 @@ impl Shard {
         &self.reviews
     }
 
-    /// Purchases whose capture was of another sum, by sequence.
+    /// Purchases whose capture differs from the request, by sequence.
     pub(in crate::engine) fn with_differing_capture(&self) -> &BTreeSet<u64> {
         &self.differing
     }
@@ -105,24 +104,24 @@ impl Shard {
         self.last_at
     }
 
-    /// The user whose purchase `id` is.
+    /// The owner of the purchase `id`.
     pub fn owner_of(&self, id: PurchaseId) -> Option<&UserId> {
         self.find(id)
             .map(|purchase| &self.buyers[purchase.buyer].user)
     }
 
-    /// When the next hold runs out, at the earliest.
+    /// The earliest expiry of a hold.
     pub fn next_expiry(&self) -> Option<UnixMs> {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes the timers of the hold that runs out first, where one has by `at`, and any of purchases
-    /// that are no longer held. Timers follow from the holds: no image has them.
+    /// Takes the timer of the hold that expires first, if one has by `at`, and skips timers of
+    /// purchases that are no longer held. Timers follow from the holds, so no image has them.
     pub(in crate::engine) fn take_due_hold(&mut self, at: UnixMs) -> Option<PurchaseId> {
         while let Some(Reverse((due, sequence))) = self.timers.peek().copied()
             && due <= at
         {
-            // Each payment that a hold outlived has set its timer once more.
+            // Each payment that the hold survived has set its timer again.
             while self.timers.peek() == Some(&Reverse((due, sequence))) {
                 self.timers.pop();
             }
@@ -141,7 +140,7 @@ impl Shard {
         self.place_of(id).map(|place| &self.purchases[place])
     }
 
-    /// Where the purchase is kept, if it is.
+    /// The slot of the purchase, if it is stored.
     pub(in crate::engine) fn place_of(&self, id: PurchaseId) -> Option<PurchaseIndex> {
         (id.shard() == self.id).then_some(())?;
         let place = self.purchases.place(id.sequence())?;
@@ -156,7 +155,7 @@ impl Shard {
         PurchaseId::new(self.id, sequence, purchase.tag)
     }
 
-    /// Every hold and purchase, in order.
+    /// All holds and purchases, in order.
     pub fn purchases(&self) -> impl Iterator<Item = PurchaseId> {
         self.numbered().map(|(id, _)| id)
     }
@@ -175,14 +174,13 @@ impl Shard {
         PurchaseId::new(self.id, self.purchases.next(), tag)
     }
 
-    /// Whether a purchase was here once and has been forgotten.
+    /// Whether a purchase existed and was forgotten.
     pub fn has_forgotten(&self, id: PurchaseId) -> bool {
         let sequence = id.sequence();
         let given = id.shard() == self.id && sequence < self.purchases.next();
         given && self.purchases.place(sequence).is_none()
     }
 
-    /// Whether something stands under the key.
     pub fn knows_key(&self, scope: Digest16) -> bool {
         self.keys.contains_key(&scope)
     }

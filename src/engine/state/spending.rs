@@ -17,12 +17,12 @@ use crate::ids::{CardToken, DeviceId};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
 
-/// What days begin at: every zone is a multiple of it away from UTC.
+/// Days of every time zone begin at a multiple of this.
 const QUARTER_MS: u64 = 900_000;
-/// Sums that are older than this, seen from the newest, are forgotten: more than two long days.
+/// Sums older than this, seen from the newest, are dropped: more than two long days.
 pub const DAYS_KEPT_MS: u64 = 52 * 3_600_000;
 
-/// What of a purchase counts.
+/// The part of a purchase that counts.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct CountedPurchase {
     /// When its payment started, by today's clock.
@@ -32,7 +32,7 @@ pub struct CountedPurchase {
 }
 
 impl Purchase {
-    /// What counts of it; `None` where no payment stands or is under way.
+    /// The part of it that counts; `None` if no payment stands or is in progress.
     pub(in crate::engine) fn counted(&self, corrections: &Corrections) -> Option<CountedPurchase> {
         match self.state {
             PurchaseState::Held
@@ -63,19 +63,18 @@ impl Purchase {
     }
 }
 
-/// What a buyer has bought.
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Spending {
-    /// By currency; wide, so that no number of purchases is too many.
+    /// By currency; wide, so that no number of purchases overflows it.
     lifetime: Vec<(Currency, u128)>,
     /// By quarter of an hour and currency, in this order.
     quarters: Vec<((u64, Currency), u128)>,
-    /// Purchases that count.
+    /// Number of purchases that count.
     purchases: u32,
 }
 
 impl Spending {
-    /// A purchase counts for something else than before.
+    /// Replaces what counted of a purchase by what counts now.
     pub(in crate::engine::state) fn change(
         &mut self,
         before: Option<CountedPurchase>,
@@ -117,14 +116,14 @@ impl Spending {
         let CountedPurchase { at, currency, .. } = counted;
         let sum = self.lifetime.iter_mut().find(|(it, _)| *it == currency);
         sum.expect("what is taken was added in its currency").1 -= less;
-        // One that is long ago is forgotten.
+        // Too old: it is dropped.
         let key = (quarter(at), currency);
         if let Ok(place) = self.quarters.binary_search_by_key(&key, |(key, _)| *key) {
             self.quarters[place].1 -= less;
         }
     }
 
-    /// What was bought in `currency` since `day_start`, which is not long ago.
+    /// What was bought in `currency` since `day_start`, which must be recent.
     pub(in crate::engine) fn since(&self, day_start: UnixMs, currency: Currency) -> Amount {
         let from = quarter(day_start);
         let begin = self.quarters.partition_point(|((it, _), _)| *it < from);
@@ -137,19 +136,19 @@ impl Spending {
         )
     }
 
-    /// What was ever bought in `currency`.
+    /// What was bought in `currency` in all.
     pub(in crate::engine) fn lifetime(&self, currency: Currency) -> Amount {
         let sum = self.lifetime.iter().find(|(it, _)| *it == currency);
         narrow(sum.map_or(0, |(_, sum)| *sum))
     }
 
-    /// The currencies in which anything counts.
+    /// The currencies with any sum.
     pub(in crate::engine) fn currencies(&self) -> impl Iterator<Item = Currency> {
         let counting = self.lifetime.iter().filter(|(_, sum)| *sum > 0);
         counting.map(|(currency, _)| *currency)
     }
 
-    /// Purchases that count.
+    /// Number of purchases that count.
     pub(in crate::engine) fn purchases(&self) -> u32 {
         self.purchases
     }
@@ -163,7 +162,7 @@ fn wide(amount: Amount) -> u128 {
     u128::from(amount.get().unsigned_abs())
 }
 
-/// As an amount; where it is larger than any, the largest, which is over every limit.
+/// As an amount; a larger sum becomes the largest amount, which is over every limit.
 fn narrow(sum: u128) -> Amount {
     let most = Amount::new(i64::MAX).expect("the largest number is not negative");
     i64::try_from(sum)
@@ -172,7 +171,7 @@ fn narrow(sum: u128) -> Amount {
         .unwrap_or(most)
 }
 
-/// What of a payment counts, and for which card and device.
+/// The part of a payment that counts, with its card and device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedCount {
     pub(in crate::engine) card: CardToken,
@@ -224,7 +223,7 @@ mod tests {
         assert_eq!(sums(&spending), (70, 170));
         spending.change(Some(counted(10 * DAY, "USD", 70)), None);
         assert_eq!((sums(&spending), spending.purchases()), ((0, 100), 2));
-        // Out of order, as an image has them, and long ago.
+        // Out of order, as an image has them, and old.
         spending.add(counted(10 * DAY - 7, "USD", 3));
         spending.add(counted(2 * DAY, "USD", 11));
         assert_eq!(sums(&spending), (0, 114));

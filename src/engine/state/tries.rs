@@ -1,9 +1,9 @@
-//! Owns the payments of a purchase that ended with nothing charged: what is kept of each.
+//! Owns the payments of a purchase that ended with nothing charged.
 //!
-//! Invariants: a try is never changed once it stands here; its answer follows from it alone, so
-//! that the key of a failed try answers the same whatever became of the purchase later. At most
-//! [`PAYMENTS_PER_PURCHASE_MAX`] stand here.
-//! Deliberately absent: whether a hold lives on after a try (`decide`), and the payment under way.
+//! Invariants: a try never changes; its response follows from it alone, so the key of a failed try
+//! answers the same whatever happens to the purchase later. There are at most
+//! [`PAYMENTS_PER_PURCHASE_MAX`]. Deliberately absent: whether a hold stays after a try (`decide`),
+//! and the payment in progress.
 
 use crate::engine::event::{
     HoldAfter, PaymentDeclined, PaymentVoided, Quote, RetryAdvice, ReturnedMoney, VoidCause,
@@ -14,8 +14,8 @@ use crate::ids::{AuthorizationId, CardToken, GatewayCode, Lsn, RequestId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Payments of one purchase, those that the gateway never answered included; each is kept. Far
-/// more than a buyer can begin within a hold's life.
+/// Maximum number of payments of one purchase, those that the gateway never answered included,
+/// because each is stored. Far more than a buyer can begin within a hold's life.
 pub(in crate::engine) const PAYMENTS_PER_PURCHASE_MAX: usize = 100;
 
 /// The ended payments of one purchase, oldest first.
@@ -24,29 +24,29 @@ pub struct Tries {
     pub(in crate::engine) ended: Vec<Try>,
 }
 
-/// A payment that ended and of which the shop has nothing.
+/// A payment that ended with no money for the shop.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub(in crate::engine) struct Try {
     pub(in crate::engine) quote: Quote,
     pub(in crate::engine) card: CardToken,
-    /// The request that brought it: it names the payment at the gateway.
+    /// The request that started it, which identifies the payment at the gateway.
     pub(in crate::engine) request: RequestId,
     pub(in crate::engine) started_at: UnixMs,
-    /// Where its first and its last step stand.
+    /// The position of its first and its last step.
     pub(in crate::engine) started: Lsn,
     pub(in crate::engine) ended: Lsn,
-    /// The gateway's name for it, where it had been authorized.
+    /// The gateway's id of its authorization, if it was authorized.
     pub(in crate::engine) authorization: Option<AuthorizationId>,
     pub(in crate::engine) cause: StateReason,
     pub(in crate::engine) code: Option<GatewayCode>,
     pub(in crate::engine) advice: RetryAdvice,
     /// What the gateway had captured without goods, and refunded.
     pub(in crate::engine) returned: Option<ReturnedMoney>,
-    /// Until when the hold lived on, where it did.
+    /// The expiry of the hold, if it stayed.
     pub(in crate::engine) hold: Option<UnixMs>,
 }
 
-/// How a payment ended of which the shop has nothing.
+/// How a payment without money for the shop ended.
 pub(in crate::engine::state) struct PaymentEnd {
     pub(in crate::engine::state) cause: StateReason,
     pub(in crate::engine::state) code: Option<GatewayCode>,
@@ -55,7 +55,7 @@ pub(in crate::engine::state) struct PaymentEnd {
     pub(in crate::engine::state) returned: Option<ReturnedMoney>,
 }
 
-/// A payment as it is shown of its purchase.
+/// A payment as shown with its purchase.
 pub(in crate::engine) struct ShownPayment<'a> {
     pub(in crate::engine) quote: Quote,
     pub(in crate::engine) card: &'a CardToken,
@@ -73,7 +73,7 @@ impl PaymentEnd {
         }
     }
 
-    /// Its authorization was given back because of `cause`, and the hold lives on.
+    /// Its authorization was voided because of `cause`, and the hold stays.
     pub(in crate::engine::state) fn voided(cause: VoidCause, voided: &PaymentVoided) -> Self {
         Self {
             cause: StateReason::Void(cause),
@@ -96,7 +96,7 @@ impl Try {
 }
 
 impl Purchase {
-    /// Its payment ended and the shop has nothing of it: what is left of it moves to the tries.
+    /// Moves a payment that ended with no money for the shop to the tries.
     pub(in crate::engine::state) fn end_payment(
         &mut self,
         end: &PaymentEnd,
@@ -128,30 +128,30 @@ impl Purchase {
             returned: end.returned,
             hold: lives.then_some(self.expires_at),
         };
-        // What a person was to decide, and the device, were the payment's.
+        // Review and device belonged to the payment.
         self.particulars = None;
         self.tries.get_or_insert_default().ended.push(ended);
     }
 
-    /// When and where its latest payment was started.
+    /// The position of its latest payment's start.
     pub(in crate::engine) fn payment_start(&self) -> Option<Happened> {
         let started = |it: &&Happened| it.step == Step::PaymentStarted;
         self.history.iter().rfind(started).copied()
     }
 
-    /// Payments that ended with nothing charged.
+    /// Number of payments that ended with nothing charged.
     pub(in crate::engine) fn ended_payments(&self) -> usize {
         self.ended().len()
     }
 
-    /// How many of them somebody declined.
+    /// Number of payments that were declined.
     pub(in crate::engine) fn declined_payments(&self) -> usize {
         let declined = self.ended().iter().filter(|it| it.cause.is_refusal());
         declined.count()
     }
 
-    /// What is paid, and with what, as of the record at `as_of`; `None` while no payment is under
-    /// way and none has ended the purchase.
+    /// The quote and card, as of the record at `as_of`; `None` while no payment is in progress and
+    /// none has ended the purchase.
     pub(in crate::engine) fn shown_as_of(&self, as_of: Lsn) -> Option<ShownPayment<'_>> {
         let of_then = |it: &&Try| it.started <= as_of && as_of <= it.ended;
         if let Some(of_then) = self.ended().iter().find(of_then) {
@@ -165,7 +165,7 @@ impl Purchase {
         }
     }
 
-    /// The card that is being tried, or was last.
+    /// The card of the payment in progress, or of the last one.
     pub(in crate::engine) fn card_tried(&self) -> Option<&CardToken> {
         let paying = self.payment.as_ref().map(|it| &it.card);
         paying.or_else(|| self.ended().last().map(|it| &it.card))
@@ -176,7 +176,7 @@ impl Purchase {
         self.tries.as_ref().map_or(&[], |tries| &tries.ended)
     }
 
-    /// The payment that was authorized and given back, and ended the purchase; and why.
+    /// The payment that was voided and ended the purchase, and why.
     pub(in crate::engine) fn voided_payment(&self) -> Option<(&Payment, VoidCause)> {
         let payment = self.payment.as_deref()?;
         match (self.state, self.reason) {
@@ -190,7 +190,7 @@ impl Purchase {
         self.post_capture.as_ref()?.returned
     }
 
-    /// Whether `request` brought a payment of it that was not made.
+    /// Whether `request` started a payment of it that was declined.
     pub(in crate::engine) fn has_declined(&self, request: RequestId) -> bool {
         let ended = self.ended().iter().any(|it| it.request == request);
         ended || (self.voided_payment()).is_some_and(|(payment, _)| payment.request == request)

@@ -36,7 +36,7 @@ pub enum Counted {
 }
 
 impl Counted {
-    /// Every one, by its number.
+    /// All, by number.
     pub const ALL: [Self; 6] = [
         Self::Attempt,
         Self::Purchase,
@@ -80,7 +80,7 @@ pub enum By {
 }
 
 impl By {
-    /// Every one, by its number.
+    /// All, by number.
     pub const ALL: [Self; 5] = [
         Self::User,
         Self::Card,
@@ -134,7 +134,6 @@ impl Counter {
         self.counted as usize * By::ALL.len() + self.by as usize
     }
 
-    /// What is counted.
     pub const fn counted(self) -> Counted {
         self.counted
     }
@@ -144,7 +143,7 @@ impl Counter {
         self.by
     }
 
-    /// What is kept of it whatever the rules ask for.
+    /// The depth that is always stored, whatever the rules need.
     pub const fn depth_always(self) -> u16 {
         match (self.counted, self.by) {
             (Counted::Attempt, By::Card | By::Ip | By::Device | By::Product) => DEPTH_ALWAYS,
@@ -170,10 +169,10 @@ impl std::fmt::Display for Counter {
     }
 }
 
-/// How many of each counter are kept, by its index.
+/// The depth of each counter, by its index.
 pub type Depths = [u16; COUNTERS];
 
-/// What is kept where the log says nothing of it: what always is.
+/// The depths if the log does not say more.
 pub fn depths_always() -> Depths {
     let mut depths = [0; COUNTERS];
     for counter in Counter::all() {

@@ -1,13 +1,13 @@
-//! Owns what is kept of one dispute: what it takes, where it is, and which word of it counts.
+//! Owns one dispute: its amount, its status, and which report about it counts.
 //!
-//! Deliberately absent: what a word makes of a purchase (`state::disputes`).
+//! Deliberately absent: what a report changes in a purchase (`state::disputes`).
 
 use crate::ids::DisputeId;
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Where a dispute is, in the order in which words of one instant outrank each other.
+/// The status of a dispute. If two reports have the same instant, the later variant wins.
 #[derive(
     Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
 )]
@@ -22,7 +22,6 @@ pub enum DisputeStatus {
 }
 
 impl DisputeStatus {
-    /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Opened => "opened",
@@ -36,27 +35,25 @@ impl DisputeStatus {
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum AmountFrom {
-    /// The gateway said it.
+    /// The gateway named it.
     Gateway = 0,
-    /// It did not: all that was left of the purchase.
+    /// The gateway named none: all that was left of the purchase.
     Assumed = 1,
 }
 
 /// One dispute of a purchase.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Dispute {
-    /// What the gateway calls it, where it has a name.
+    /// The gateway's id, if it has one.
     pub id: Option<DisputeId>,
-    /// When it was opened, as far as is known.
+    /// When it was opened, as far as known.
     pub opened_at: UnixMs,
-    /// How much of the purchase it is about.
+    /// The disputed amount.
     pub amount: Amount,
-    /// Where the amount comes from.
     pub amount_from: AmountFrom,
-    /// Where it is.
     pub status: DisputeStatus,
-    /// When the word that counts happened.
+    /// When the report that counts happened.
     pub reported_at: UnixMs,
-    /// Reward tokens that were asked back with it.
+    /// Reward tokens that were clawed back for it.
     pub asked_back: Tokens,
 }

@@ -1,11 +1,9 @@
-//! Owns the features of an attempt: a fixed list of numbers, from which a model scores it.
+//! Owns the features of an attempt: a fixed list of numbers from which a model scores it.
 //!
-//! Invariants:
-//! 1. The list has a version: within one no feature is added, taken away or given another meaning.
-//! 2. What is not known is none, which is not zero. Counts stop at [`COUNT_MAX`], so they are exact
-//!    with as much as is kept of each counter.
-//!
-//! Deliberately absent: taking them of an attempt (`risk::attempt`), and what follows from them
+//! Invariants: 1. the list has a version; within one version no feature is added, removed or
+//! redefined; 2. an unknown feature is absent, not zero. Counts stop at [`COUNT_MAX`], so they are
+//! exact with what is stored of each counter.
+//! Deliberately absent: computing them (`risk::attempt`), and what follows from them
 //! (`risk::model`, `risk::program`).
 
 use crate::engine::words::counter::{
@@ -17,26 +15,26 @@ use rkyv::{Archive, Deserialize, Serialize};
 pub const FEATURES_VERSION: u16 = 1;
 /// How many features there are.
 pub const FEATURES: usize = 20;
-/// Where counts stop: so many, or more.
+/// Counts stop here: this many, or more.
 pub const COUNT_MAX: u32 = DEPTH_ALWAYS as u32;
 
 const MINUTE_MS: u64 = 60_000;
 pub(in crate::engine) const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub(in crate::engine) const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// The longest window that a feature counts over; some look at all that the buyer ever did.
+/// The longest window of a feature; some features use the buyer's whole history.
 pub const WINDOW_MS_MAX: u64 = DAY_MS;
 
 /// One feature.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Feature {
-    /// What is asked for in minor units, before any discount.
+    /// The amount in minor units, before any discount.
     Amount = 0,
     /// Units.
     Quantity = 1,
     /// The hour of the day, UTC.
     HourUtc = 2,
-    /// The age of the buyer's account, as the operator said it.
+    /// The age of the buyer's account, as set by the operator.
     AccountAgeS = 3,
     /// How long ago the buyer was first seen here.
     KnownForS = 4,
@@ -73,7 +71,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    /// Every one, by its place.
+    /// All, in order.
     pub const ALL: [Self; FEATURES] = [
         Self::Amount,
         Self::Quantity,
@@ -123,12 +121,12 @@ impl Feature {
         }
     }
 
-    /// The feature of this name.
+    /// The feature with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str() == name)
     }
 
-    /// The counter that it is, and its window; `None` where it is none.
+    /// The counter and window of this feature; `None` if it does not come from a counter.
     pub fn counter(self) -> Option<(Counter, u64)> {
         let (counted, by, window_ms) = match self {
             Self::Amount
@@ -185,7 +183,8 @@ impl Features {
         (value != UNKNOWN).then_some(value)
     }
 
-    /// The same, but for one feature. What is larger than can be kept is the largest that can.
+    /// The same with another value of one feature. A value that is too large becomes the largest
+    /// one.
     #[must_use]
     pub fn with(mut self, feature: Feature, value: Option<u64>) -> Self {
         let most = UNKNOWN - 1;
@@ -209,7 +208,7 @@ impl std::fmt::Debug for Features {
     }
 }
 
-/// What must be kept of each counter for features.
+/// How deep each counter must be stored for the features.
 pub fn depths_for_features() -> Depths {
     let mut depths = depths_always();
     debug_assert_eq!(depths.len(), COUNTERS);

@@ -1,18 +1,18 @@
-//! Owns the pairs of text that a shop attaches to a hold or a buy, for itself.
+//! Owns the pairs of text that a shop attaches to a hold or a buy.
 //!
-//! Invariants: at most [`METADATA_PAIRS_MAX`] pairs, each key once, in the order of the keys; keys
-//! of 1 to [`METADATA_KEY_CHARS_MAX`] characters, values of at most [`METADATA_VALUE_CHARS_MAX`],
-//! which may be empty; no card number in either, and no U+0000, which PostgreSQL cannot keep.
-//! Deliberately absent: any meaning. Nothing here or behind it decides by them.
+//! Invariants: at most [`METADATA_PAIRS_MAX`] pairs, each key once, sorted by key; keys of 1 to
+//! [`METADATA_KEY_CHARS_MAX`] characters, values of at most [`METADATA_VALUE_CHARS_MAX`], which may
+//! be empty; no card number in either, and no U+0000, which PostgreSQL cannot store. Deliberately
+//! absent: any meaning. No decision depends on them.
 
 use crate::ids::holds_card_number;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Pairs of one hold or buy, at most.
+/// Maximum number of pairs.
 pub const METADATA_PAIRS_MAX: usize = 10;
-/// Characters of a key, at most.
+/// Maximum length of a key, in characters.
 pub const METADATA_KEY_CHARS_MAX: usize = 40;
-/// Characters of a value, at most.
+/// Maximum length of a value, in characters.
 pub const METADATA_VALUE_CHARS_MAX: usize = 200;
 
 /// Pairs of text that the shop attached.
@@ -20,7 +20,7 @@ pub const METADATA_VALUE_CHARS_MAX: usize = 200;
 pub struct Metadata(Vec<(String, String)>);
 
 impl Metadata {
-    /// Those pairs; what is wrong with them where they are not.
+    /// The metadata of these pairs, or what is wrong with them.
     pub fn new(mut pairs: Vec<(String, String)>) -> Result<Self, &'static str> {
         if pairs.len() > METADATA_PAIRS_MAX {
             return Err("must have at most 10 pairs");
@@ -47,12 +47,11 @@ impl Metadata {
         Ok(Self(pairs))
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Keys and values, in the order of the keys.
+    /// Keys and values, sorted by key.
     pub fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0
             .iter()

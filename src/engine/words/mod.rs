@@ -1,5 +1,5 @@
-//! The engine's words: reasons, the life cycle, settings, scores and other values that every part of
-//! it names. They know nothing of events and shards.
+//! The engine's vocabulary: reasons, the life cycle, settings, scores and other values that every
+//! part of it uses. It knows nothing of events and shards.
 
 pub mod counter;
 pub mod dispute;

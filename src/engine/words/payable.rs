@@ -36,7 +36,7 @@ impl AmountRule {
         if least < 1 || step < 1 || most < least {
             return None;
         }
-        // In unsigned numbers, so that rounding up cannot overflow.
+        // Unsigned, so that rounding up cannot overflow.
         let (least, step) = (least.cast_unsigned(), step.cast_unsigned());
         let least = least.div_ceil(step) * step;
         let most = most.cast_unsigned() / step * step;
@@ -77,7 +77,7 @@ impl AmountRule {
         amount.get() % self.step == 0
     }
 
-    /// The amounts that can be charged next to `amount`.
+    /// The chargeable amounts just below and above `amount`.
     pub fn nearest(self, amount: Amount) -> Nearest {
         let amount = amount.get();
         let below = (amount >= self.least).then(|| (amount / self.step * self.step).min(self.most));
@@ -95,9 +95,9 @@ impl AmountRule {
         }
     }
 
-    /// What is charged for goods of `whole` with as much as possible of `discount` taken off;
-    /// `None` where no discount up to that one leaves an amount that can be charged. A discount
-    /// that leaves nothing to pay needs no gateway.
+    /// The amount to charge for goods of `whole` with as much of `discount` as possible taken off.
+    /// `None` if no discount up to that one leaves a chargeable amount. A discount that leaves
+    /// nothing to pay needs no gateway.
     pub fn charged(self, whole: Amount, discount: Amount) -> Option<Amount> {
         let amount = whole.saturating_minus(discount);
         if amount == Amount::ZERO {
@@ -107,12 +107,11 @@ impl AmountRule {
     }
 }
 
-/// A rule for each currency that has one; of every other, any amount can be charged.
+/// One rule for each currency that has one; in any other currency every amount can be charged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AmountRules(Vec<(Currency, AmountRule)>);
 
 impl AmountRules {
-    /// These.
     pub const fn new(rules: Vec<(Currency, AmountRule)>) -> Self {
         Self(rules)
     }

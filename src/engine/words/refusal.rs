@@ -1,20 +1,21 @@
-//! Owns the business "no": one table of reasons, with the code in the log, the word outside and what
-//! each leaves behind.
+//! Owns the business "no": one table of reasons, each with its code in the log, its word in
+//! responses, metrics and events, and what it leaves behind.
 //!
-//! Invariants: a code, once given, is never given to another reason, because logs keep it for
-//! ever; new reasons go to the end. Deliberately absent: sentences and HTTP statuses, which
-//! `http::wire::problem` owns in one exhaustive match.
+//! Invariant: a code is never given to another reason, because logs keep it for ever; new reasons
+//! go to the end. Deliberately absent: sentences and HTTP statuses, which `http::wire` owns in one
+//! exhaustive match.
 
 /// What a refusal leaves in the buyer's state, beside its event.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Trace {
-    /// Nothing: refused before the sale was looked at. Its answer need not wait for the log.
+    /// Nothing: the command was refused before the sale was looked at. The response need not wait
+    /// for the log.
     Nothing,
     /// It counts as an attempt for the rate limit; the key stays free.
     Attempt,
     /// It counts as an attempt, and it is the key's outcome.
     AttemptAndKey,
-    /// It is the key's outcome, and no attempt to buy.
+    /// It is the key's outcome, but not an attempt to buy.
     Key,
 }
 
@@ -56,13 +57,14 @@ macro_rules! refusals {
     };
 }
 
-// A line: the code in the log, the reason, its word in answers, metrics and events, and its trace.
+// A line: the code in the log, the reason, its word in responses, metrics and events, and its
+// trace.
 refusals! {
     /// The request's shape is wrong.
     0 InvalidRequest "invalid_request" Nothing;
     /// The currency is not on the drop's list, or the product has no price in it.
     1 CurrencyNotAllowed "currency_not_allowed" Attempt;
-    /// The card token is none, or looks like a card number.
+    /// The card token is malformed, or looks like a card number.
     2 InvalidCardToken "invalid_card_token" Nothing;
     /// No usable `Idempotency-Key`.
     3 IdempotencyKeyMissing "idempotency_key_missing" Nothing;
@@ -102,7 +104,7 @@ refusals! {
     20 RateLimited "rate_limited" Nothing;
     /// The gateway declined, or the payment failed for good.
     21 PaymentDeclined "payment_declined" AttemptAndKey;
-    /// A bound of the program is reached; nothing was left behind.
+    /// A bound of the program is reached; nothing is recorded.
     22 Overloaded "overloaded" Nothing;
     /// The disk is nearly full or failing; no new purchases are taken.
     23 StorageUnavailable "storage_unavailable" Nothing;
@@ -116,19 +118,20 @@ refusals! {
     27 RequestTimeout "request_timeout" Nothing;
     /// The body is not JSON by its content type.
     28 UnsupportedMediaType "unsupported_media_type" Nothing;
-    /// What had gone back before is not what the operator thinks, or another refund is under way.
+    /// The amount refunded before is not what the caller believes, or another refund is in
+    /// progress.
     29 RefundConflict "refund_conflict" Key;
-    /// More is to go back than is left of what was captured.
+    /// The refund is larger than what is left of the captured amount.
     30 RefundExceedsCaptured "refund_exceeds_captured" Key;
-    /// The gateway refused to give the money back.
+    /// The gateway refused the refund.
     31 RefundFailed "refund_failed" Key;
     /// The card's network does not allow this card to be tried again yet.
     32 CardRetryForbidden "card_retry_forbidden" AttemptAndKey;
     /// The buyer has fewer reward tokens, debt taken off.
     33 NotEnoughTokens "not_enough_tokens" Key;
-    /// The gateway cannot be reached just now; nothing was left behind.
+    /// The gateway cannot be reached; nothing is recorded.
     34 GatewayUnavailable "gateway_unavailable" Nothing;
-    /// The webhook's signature is none that is known.
+    /// The webhook has no valid signature.
     35 InvalidSignature "invalid_signature" Nothing;
     /// The webhook's timestamp is too far from now.
     36 StaleTimestamp "stale_timestamp" Nothing;
@@ -139,11 +142,11 @@ refusals! {
     38 DailyLimit "daily_limit" AttemptAndKey;
     /// All of the buyer's purchases, or those by the same card or device, leave no room for it.
     39 LifetimeLimit "lifetime_limit" AttemptAndKey;
-    /// The key was used in the system that sold before; its outcome is known there.
+    /// The key was used in the system that sold before; only that system knows its outcome.
     40 IdempotencyOutcomeElsewhere "idempotency_outcome_elsewhere" Nothing;
     /// A risk rule blocks it, or the operator paused the buyer.
     41 RiskBlocked "risk_blocked" AttemptAndKey;
-    /// The gateway does not take, or does not give back, such an amount.
+    /// The gateway does not take or refund such an amount.
     42 AmountNotPayable "amount_not_payable" AttemptAndKey;
 }
 

@@ -1,9 +1,9 @@
-//! Owns what a refusal is about: the limit and its use, the state, the balance, the bound.
+//! Owns the facts of a refusal: the limit and its use, the state, the balance, the bound.
 //!
-//! Invariants: facts are figures, instants and ids, never text, so that they are the same in the
-//! event, under the idempotency key, in an image and in the answer; they are taken where the
-//! refusal is decided, so they are the figures that it was decided on; their names are given in one
-//! exhaustive match, for answers and events alike. Deliberately absent: sentences, and JSON.
+//! Invariants: facts are numbers, instants and ids, never text, so they are the same in the event,
+//! under the idempotency key, in a snapshot and in the response; they are collected where the
+//! refusal is decided, so they are the figures it was decided on; one exhaustive match names them,
+//! for responses and events alike. Deliberately absent: sentences, and JSON.
 
 #![allow(
     missing_docs,
@@ -19,10 +19,9 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
-/// A refusal and what it is about.
+/// A refusal with its facts.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// Why.
     pub reason: Refusal,
     /// The figures, where the reason has any.
     pub facts: Option<RefusalFacts>,
@@ -38,7 +37,7 @@ impl From<Refusal> for Rejection {
 }
 
 impl Refusal {
-    /// This reason with what it is about.
+    /// This refusal with `facts`.
     pub const fn about(self, facts: RefusalFacts) -> Rejection {
         Rejection {
             reason: self,
@@ -47,7 +46,7 @@ impl Refusal {
     }
 }
 
-/// What a refusal is about.
+/// The facts of a refusal, by reason.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum RefusalFacts {
     /// Of `per_user_limit`.
@@ -63,7 +62,6 @@ pub enum RefusalFacts {
     Spending {
         /// Whose purchases are counted.
         scope: SpendingScope,
-        /// In which currency.
         currency: Currency,
         /// The most that may be bought.
         limit: Amount,
@@ -88,47 +86,42 @@ pub enum RefusalFacts {
     },
     /// Of `hold_expired`.
     HoldExpired {
-        /// The hold.
         hold: PurchaseId,
         /// When its time ran out.
         expires_at: UnixMs,
     },
     /// Of `hold_closed`.
     HoldClosed {
-        /// The hold.
         hold: PurchaseId,
         /// Where it is.
         status: PurchaseState,
     },
     /// Of `wrong_state`.
     State {
-        /// The purchase.
         purchase: PurchaseId,
         /// Where it is.
         status: PurchaseState,
     },
     /// Of `refund_exceeds_captured`.
     Captured {
-        /// In which currency.
         currency: Currency,
         /// What was captured.
         captured: Amount,
         /// What went back of it.
         refunded: Amount,
-        /// What can still go back: less where it is disputed.
+        /// What can still be refunded; disputed money cannot.
         left: Amount,
-        /// What was to go back now.
+        /// The requested refund.
         amount: Amount,
     },
     /// Of `refund_conflict`.
     Refunded {
-        /// What it conflicts with.
         conflict: RefundBar,
-        /// In which currency.
         currency: Currency,
         /// What went back.
         refunded: Amount,
-        /// What can still go back, less where it is disputed; `None`: the gateway found the conflict.
+        /// What can still be refunded; disputed money cannot. `None`: the gateway found the
+        /// conflict.
         left: Option<Amount>,
     },
     /// Of `rate_limited`.
@@ -160,9 +153,9 @@ pub enum RefusalFacts {
     Promotion(PromotionBar),
     /// Of `amount_not_payable`.
     Payable {
-        /// In which currency.
         currency: Currency,
-        /// What was to be paid or to go back; `None`: a hold found it out before.
+        /// What was to be paid or refunded; `None`: refused at the hold, before an amount was
+        /// chosen.
         amount: Option<Amount>,
         /// The smallest amount that the gateway takes; `None`: any that is a multiple of the step.
         least: Option<i64>,
@@ -173,14 +166,14 @@ pub enum RefusalFacts {
     },
 }
 
-/// What one fact is.
+/// The value of one fact.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// A number, in minor units where it is money.
     Number(i128),
     /// A word of the program.
     Word(&'static str),
-    /// A currency, in which every number of money beside it is.
+    /// The currency of every amount beside it.
     Currency(Currency),
     /// An instant.
     Instant(UnixMs),
@@ -193,7 +186,7 @@ pub enum Fact {
 }
 
 impl RefusalFacts {
-    /// Each fact with its name, as answers and events show it.
+    /// Each fact with its name, as responses and events show it.
     #[allow(clippy::too_many_lines, reason = "a table")]
     pub fn fields(&self) -> SmallVec<[(&'static str, Fact); 5]> {
         let count = |number: u32| Fact::Number(number.into());
@@ -344,7 +337,6 @@ pub enum SpendingScope {
 }
 
 impl SpendingScope {
-    /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -354,7 +346,7 @@ impl SpendingScope {
     }
 }
 
-/// What there may be only so many of.
+/// What is limited in number.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum QuotaScope {
     /// Attempts of a buyer.
@@ -377,7 +369,6 @@ impl QuotaScope {
         fields
     }
 
-    /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Attempts => "attempts",
@@ -398,7 +389,6 @@ pub enum UsesScope {
 }
 
 impl UsesScope {
-    /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Promotion => "promotion",
@@ -410,18 +400,18 @@ impl UsesScope {
 /// What a refund conflicts with.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum RefundBar {
-    /// Another sum went back than the order says.
+    /// Another amount was refunded than the order says.
     Stale,
     /// Another refund is under way.
     UnderWay,
-    /// Units go back into stock only with the refund that leaves nothing.
+    /// Units return to stock only with the refund that leaves nothing.
     Restock,
-    /// The purchase has as many refunds as are kept; only one of all that is left is taken.
+    /// The purchase has as many refunds as are stored; only a refund of all that is left is
+    /// accepted.
     TooMany,
 }
 
 impl RefundBar {
-    /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stale => "previously_refunded",
@@ -470,7 +460,6 @@ impl PromotionBar {
         fields
     }
 
-    /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Inactive => "inactive",

@@ -1,8 +1,8 @@
-//! Owns scores, and what was taken of an attempt for scoring it.
+//! Owns scores and the features they are computed from.
 //!
-//! Invariants: a score is 0 to 1,000 and stands in the event of its attempt with the features that it
-//! was made of and the model that made it, so that recovery evaluates no model.
-//! Deliberately absent: the features (`features`), and how attempts are scored (`risk::scoring`).
+//! Invariant: a score is 0 to 1,000 and is recorded in the event of its attempt, with its features
+//! and its model, so recovery evaluates no model. Deliberately absent: the features (`features`),
+//! and how attempts are scored (`risk::scoring`).
 
 use crate::engine::words::features::Features;
 use crate::ids::Digest16;
@@ -15,7 +15,6 @@ use rkyv::{Archive, Deserialize, Serialize};
 pub struct Score(u16);
 
 impl Score {
-    /// The largest.
     pub const MAX: Self = Self(1_000);
 
     /// The score of so many thousandths; `None` above a thousand.
@@ -30,36 +29,35 @@ impl Score {
     }
 }
 
-/// A score, and what made it.
+/// A score and the model that computed it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ModelScore {
     /// The first half of the SHA-256 of the model's file.
     pub model: Digest16,
-    /// The score.
     pub score: Score,
 }
 
 /// The features of an attempt, and its score where a model was loaded.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Scored {
-    /// What it was made of.
     pub features: Features,
-    /// What a model made of it.
+    /// The score that a model computed from them.
     pub score: Option<ModelScore>,
 }
 
-/// What was taken of an attempt for scoring it.
+/// What an attempt was scored by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum Appraisal {
-    /// No features were taken: none were wanted, or it was refused before rules were asked.
+    /// No features were taken: none were requested, or the attempt was refused before the rules
+    /// were evaluated.
     #[default]
     Plain,
-    /// Features, and a score where a model was loaded; apart, so that records without are short.
+    /// Features, and a score if a model was loaded. Boxed, so that records without them stay short.
     Taken(Box<Scored>),
 }
 
 impl Appraisal {
-    /// What was taken, where anything was.
+    /// Features and score, if there are any.
     pub fn scored(&self) -> Option<&Scored> {
         match self {
             Self::Taken(scored) => Some(scored),

@@ -1,4 +1,4 @@
-//! Owns what the operator may set about deciding: limits, times and bounds, checked once.
+//! Owns the operator's settings for deciding: limits, times and bounds, checked once.
 //!
 //! Deliberately absent: where they come from (`config`) and everything about disks and sockets.
 
@@ -8,7 +8,6 @@ use crate::money::{Amount, Currency};
 /// The most attempts a rate window may allow; a buyer's instants are kept in memory.
 pub const RATE_COUNT_MAX: u32 = 1_000;
 
-/// How the engine decides.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
     /// How long a hold lasts where its product does not say, in milliseconds; at least 1.
@@ -17,7 +16,7 @@ pub struct EngineSettings {
     pub currencies: Vec<Currency>,
     /// Which amounts the gateway takes in each of them.
     pub payable: AmountRules,
-    /// Attempts that a buyer has in a window.
+    /// The rate limit of a buyer.
     pub rate: RateLimit,
     /// How long a key's outcome is remembered, in milliseconds.
     pub idempotency_retention_ms: u64,
@@ -28,28 +27,28 @@ pub struct EngineSettings {
     pub card_retries: CardRetries,
     /// Declined payments after which an earlier hold ends; at least 1.
     pub tries_per_hold_max: u32,
-    /// What is remembered of webhooks.
+    /// How long and how many webhooks are remembered.
     pub webhooks: WebhookMemory,
     /// How much may be bought.
     pub amounts: AmountLimits,
-    /// Which purchases a person decides about.
+    /// Which purchases are reviewed.
     pub review: ReviewRules,
-    /// Bounds on what one shard keeps.
+    /// Bounds on what one shard stores.
     pub bounds: Bounds,
 }
 
 /// How much may be bought in a day and in all. A currency that is not named has no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AmountLimits {
-    /// In one day of the configured zone.
+    /// In one day of the configured time zone.
     pub daily: Vec<(Currency, Amount)>,
     /// Ever.
     pub lifetime: Vec<(Currency, Amount)>,
-    /// What amounts are counted by, beside each buyer's.
+    /// What else amounts are counted by, besides the buyer.
     pub shared: Vec<SharedBy>,
 }
 
-/// What amounts may be counted by across buyers: one person may have several accounts.
+/// What amounts may be counted by across buyers, because one person may have several accounts.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum SharedBy {
     /// The card that pays.
@@ -70,10 +69,10 @@ impl AmountLimits {
     }
 }
 
-/// Which purchases a person decides about before the money is taken.
+/// Which purchases are reviewed before the money is captured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReviewRules {
-    /// Those of more than this. A currency that is not named has no such amount.
+    /// Purchases above this amount. A currency that is not named has no such amount.
     pub amount_over: Vec<(Currency, Amount)>,
 }
 
@@ -111,7 +110,7 @@ pub struct WebhookMemory {
 }
 
 impl WebhookMemory {
-    /// What is remembered where a timestamp may lie `tolerance_ms` before or after now.
+    /// The settings if a timestamp may lie `tolerance_ms` before or after now.
     pub const fn new(
         tolerance_ms: u64,
         nonces_max: usize,
@@ -119,8 +118,8 @@ impl WebhookMemory {
         events_max: usize,
     ) -> Self {
         Self {
-            // A delivery may come first when its timestamp is still ahead by all of the tolerance,
-            // and again when it is behind by as much; both are reckoned in whole seconds.
+            // A first delivery may be ahead of the clock by the whole tolerance, and a repeat
+            // behind it by as much; both are counted in whole seconds.
             nonce_retention_ms: 2 * tolerance_ms + 1_000,
             nonces_max,
             event_retention_ms,
@@ -143,28 +142,27 @@ pub struct RateLimit {
     pub window_ms: u64,
 }
 
-/// The settings that applying depends on. They stand in the log, so that the log alone says what
-/// the state is, whatever the configuration of whoever reads it.
+/// The settings that applying depends on. They are recorded in the log, so that the log alone
+/// determines the state, whatever the reader's configuration is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct Limits {
-    /// Attempts that are kept of a buyer.
+    /// Attempts stored per buyer.
     pub rate_count: u32,
     /// How long a key's outcome is remembered, in milliseconds.
     pub idempotency_retention_ms: u64,
-    /// How long a hold that ended without a payment is kept, and a buyer of whom nothing else is
-    /// left, in milliseconds.
+    /// How long an ended, unpaid hold is stored, and a buyer without any other state, in
+    /// milliseconds.
     pub ended_keep_ms: u64,
     /// How long declines of a card count for another try, in milliseconds.
     pub declines_keep_ms: u64,
 }
 
 impl EngineSettings {
-    /// The settings that applying depends on.
     pub fn limits(&self) -> Limits {
         self.limits_at(self.rate)
     }
 
-    /// The same with another rate of attempts.
+    /// The same with another rate limit.
     pub fn limits_at(&self, rate: RateLimit) -> Limits {
         Limits {
             rate_count: rate.count,
@@ -184,7 +182,7 @@ impl Default for Limits {
     }
 }
 
-/// What a shard may keep in memory before it answers `overloaded`.
+/// What a shard may store before it answers `overloaded`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Buyers in one shard.

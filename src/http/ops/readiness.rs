@@ -23,7 +23,7 @@ pub enum NotReady {
 
 impl NotReady {
     /// The reason, and what to do.
-    const fn told(self) -> (&'static str, &'static str) {
+    const fn texts(self) -> (&'static str, &'static str) {
         match self {
             Self::Recovering => (
                 "recovering",
@@ -55,11 +55,11 @@ impl NotReady {
 
 /// Readiness in `/readyz` and `/admin/status`.
 pub fn readiness_json(not_ready: Option<NotReady>) -> Value {
-    let told = not_ready.map(NotReady::told);
+    let texts = not_ready.map(NotReady::texts);
     json!({
-        "status": if told.is_some() { "not_ready" } else { "ready" },
-        "reason": told.map(|(reason, _)| reason),
-        "detail": told.map(|(_, detail)| detail),
+        "status": if texts.is_some() { "not_ready" } else { "ready" },
+        "reason": texts.map(|(reason, _)| reason),
+        "detail": texts.map(|(_, detail)| detail),
     })
 }
 

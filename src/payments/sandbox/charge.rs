@@ -10,20 +10,19 @@ use crate::payments::sandbox::ledger::{LedgerEntry, Misfit};
 use crate::payments::sandbox::token::Behaviour;
 use hashbrown::HashMap;
 
-/// The most payments that one book takes; the sandbox has 64 books.
+/// Maximum number of payments in one book; the sandbox has 64 books.
 pub const PAYMENTS_MAX: usize = 1_000_000;
 
-/// The most refunds of one payment.
+/// Maximum number of refunds of one payment.
 pub const REFUNDS_MAX: usize = 1_000;
 
-/// A payment as the sandbox has it.
+/// A payment in the sandbox.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct SandboxCharge {
     /// Whose it is.
     pub reference: Reference,
     /// What was asked for, in minor units.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
     /// Where it is.
     pub state: ChargeState,
@@ -34,12 +33,12 @@ pub struct SandboxCharge {
 }
 
 impl SandboxCharge {
-    /// What the buyer has paid in the end, in minor units.
+    /// What the buyer paid after refunds, in minor units.
     pub fn net(&self) -> Amount {
         self.captured.saturating_minus(self.refunded)
     }
 
-    /// The same as a gateway's list has it.
+    /// The same as an entry of a gateway's list.
     pub fn listed(&self) -> Charged {
         Charged {
             reference: Some(self.reference),
@@ -58,27 +57,24 @@ impl SandboxCharge {
     }
 }
 
-/// Where a payment is at the sandbox.
+/// The state of a payment in the sandbox.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ChargeState {
     /// Declined permanently.
     Declined,
-    /// Set aside.
     Authorized,
-    /// Taken.
     Captured,
-    /// Given back before it was taken, or closed before anything was set aside.
+    /// Voided before a capture, or closed before an authorization.
     Voided,
-    /// Taken, and all of it given back.
+    /// Captured, and completely refunded.
     Refunded,
 }
 
-/// What a book keeps of a payment.
+/// A payment as stored in a book.
 #[derive(Copy, Clone, Debug)]
 pub struct ChargeRecord {
     /// What was asked for.
     pub amount: Amount,
-    /// In which currency.
     pub currency: Currency,
     /// Where it is.
     pub state: ChargeState,
@@ -88,7 +84,7 @@ pub struct ChargeRecord {
     pub behaviour: Behaviour,
 }
 
-/// One part of all payments.
+/// One of the parts that payments are spread over.
 #[derive(Debug, Default)]
 pub struct Book {
     payments: HashMap<Reference, ChargeRecord>,
@@ -97,17 +93,17 @@ pub struct Book {
 }
 
 impl Book {
-    /// What is kept under `reference`.
+    /// The payment under `reference`.
     pub fn get(&self, reference: Reference) -> Option<ChargeRecord> {
         self.payments.get(&reference).copied()
     }
 
-    /// Whether another payment would be one too many.
+    /// Whether the book has no room for another payment.
     pub fn is_full(&self) -> bool {
         self.payments.len() >= PAYMENTS_MAX
     }
 
-    /// The sum of refund `number` of `reference`, where it was made.
+    /// The amount of refund `number` of `reference`, if it was made.
     pub fn refund(&self, reference: Reference, number: u32) -> Option<Amount> {
         let made = self.refunds.get(&reference)?;
         made.iter()
@@ -115,7 +111,7 @@ impl Book {
             .map(|(_, amount)| *amount)
     }
 
-    /// What was given back of `reference`.
+    /// The total refunded of `reference`.
     pub fn refunded(&self, reference: Reference) -> Amount {
         let made = self.refunds.get(&reference).map_or(&[][..], Vec::as_slice);
         let sum = made.iter().map(|(_, amount)| amount.get()).sum();
@@ -151,7 +147,7 @@ impl Book {
         fits.then_some(()).ok_or(Misfit)
     }
 
-    /// Lets `entry` happen to `reference`.
+    /// Applies `entry` to `reference`.
     pub fn apply(&mut self, reference: Reference, entry: &LedgerEntry) -> Result<(), Misfit> {
         self.allows(reference, entry)?;
         match entry {
@@ -220,7 +216,7 @@ impl Book {
         }
     }
 
-    /// Every payment, in no order.
+    /// Every payment, in an unspecified order.
     pub fn charges(&self) -> impl Iterator<Item = SandboxCharge> + '_ {
         self.payments.iter().map(|(reference, kept)| SandboxCharge {
             reference: *reference,

@@ -20,85 +20,72 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The file's first line.
 pub const HEADER: &str = "holdfast sandbox ledger 1\n";
 
-/// The longest line, its end included.
+/// Maximum length of a line, with its end.
 const LINE_BYTES_MAX: usize = 256;
 
 /// The checksum at the beginning of a line and the space behind it.
 const SUM_BYTES: usize = 9;
 
-/// Where the file is in a data directory.
+/// The path of the file in a data directory.
 pub fn path_in(data_dir: &Path) -> PathBuf {
     data_dir.join("sandbox").join("ledger.log")
 }
 
-/// What happened to money.
+/// An entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerEntry {
-    /// It was set aside.
+    /// Authorized.
     Authorized {
-        /// How much.
         amount: Amount,
-        /// In which currency.
         currency: Currency,
-        /// From which card.
         card: CardToken,
     },
     /// The authorization was declined permanently.
     Declined {
-        /// How much was asked for.
+        /// The requested amount.
         amount: Amount,
-        /// In which currency.
         currency: Currency,
-        /// From which card.
         card: CardToken,
     },
-    /// All that was set aside was taken.
+    /// Captured as authorized.
     Captured,
-    /// Another sum was taken, and what else was set aside was let go.
-    CapturedOther {
-        /// How much.
-        amount: Amount,
-    },
-    /// What was set aside was given back.
+    /// A different amount was captured, and the rest was released.
+    CapturedOther { amount: Amount },
+    /// The authorization was voided.
     Voided,
-    /// Nothing was set aside under the reference, and nothing will be.
+    /// The reference was closed without an authorization.
     Closed {
-        /// How much was not set aside.
+        /// The amount that was not authorized.
         amount: Amount,
-        /// In which currency.
         currency: Currency,
     },
-    /// Some of what was taken was given back.
+    /// Some of the captured money was refunded.
     Refunded {
-        /// Which refund, from 1; 0: one that was made at the sandbox's own site.
+        /// The refund's number, from 1; 0: made at the sandbox's own site.
         number: u32,
-        /// How much.
         amount: Amount,
     },
 }
 
-/// What keeps the sandbox from its file.
+/// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The operating system refused.
     #[error("cannot {what} the sandbox gateway's ledger {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// On which file.
         path: PathBuf,
-        /// What it said.
         source: io::Error,
     },
-    /// A line that is not the last does not read.
+    /// A line before the last one is invalid.
     #[error(
         "the sandbox gateway's ledger {path} is damaged at byte {offset}: move the file away only \
          if its charges may be forgotten"
     )]
     Damaged {
-        /// Which file.
         path: PathBuf,
-        /// Where the line begins.
+        /// The offset of the line.
         offset: u64,
     },
 }
@@ -111,8 +98,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger of `data_dir`, making it where there is none, and tells each entry to
-    /// `each`; a torn last line is cut off.
+    /// Opens the ledger of `data_dir`, created if there is none, and passes each entry to `each`; a
+    /// torn last line is cut off.
     pub fn open(
         data_dir: &Path,
         each: &mut dyn FnMut(Reference, LedgerEntry) -> Result<(), Misfit>,
@@ -143,12 +130,12 @@ impl Ledger {
         })
     }
 
-    /// Whether a write failed, so that the file may know less or more than the caller.
+    /// Whether a write failed, so that file and caller may disagree.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Appends one entry; `Err` where it may not stand in the file, and from then on always.
+    /// Appends one entry; `Err` if it may not be in the file, and from then on always.
     ///
     /// Entries of one reference must be appended by one caller at a time.
     pub fn append(&self, reference: Reference, entry: &LedgerEntry) -> Result<(), NotWritten> {
@@ -158,7 +145,7 @@ impl Ledger {
         let line = encode(reference, entry);
         match (&self.file).write(line.bytes()) {
             Ok(written) if written == line.length => Ok(()),
-            // Part of a line may be in the file. A further line after it would follow damage.
+            // Part of a line may be in the file; a further line after it would follow damage.
             Ok(_) | Err(_) => {
                 self.failed.store(true, Ordering::Relaxed);
                 Err(NotWritten)
@@ -167,16 +154,16 @@ impl Ledger {
     }
 }
 
-/// The entry may not stand in the file.
+/// The entry may not be in the file.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct NotWritten;
 
-/// The entry does not go with what stood before it.
+/// The entry contradicts an earlier one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Misfit;
 
-/// Reads the ledger of `data_dir` without changing it, whether or not its process runs; tells each
-/// entry to `each`. A data directory without one has no entries.
+/// Reads the ledger of `data_dir` without changing it, whether or not its process runs; passes each
+/// entry to `each`. A data directory without a ledger has no entries.
 pub fn read(
     data_dir: &Path,
     each: &mut dyn FnMut(Reference, LedgerEntry) -> Result<(), Misfit>,
@@ -193,7 +180,7 @@ pub fn read(
     }
 }
 
-/// Tells each entry, and returns the length of what is whole.
+/// Passes each entry on, and returns the length of the valid part.
 fn replay(
     path: &Path,
     file: &File,
@@ -209,7 +196,7 @@ fn replay(
             path: path.to_owned(),
             source,
         })?;
-        // No end of line: written by a process that was killed within its write.
+        // No end of line: the process that wrote it was killed during the write.
         if line.last() != Some(&b'\n') && line.len() < LINE_BYTES_MAX {
             return Ok(offset);
         }
@@ -226,14 +213,14 @@ fn replay(
     }
 }
 
-/// Reads on to the end of the line, of the file, or of the longest line there may be.
+/// Reads to the end of the line, of the file, or of the longest possible line.
 fn read_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
     let limit = u64::try_from(LINE_BYTES_MAX).expect("256 goes into a u64");
     let read = io::Read::take(lines, limit).read_until(b'\n', line)?;
     Ok(u64::try_from(read).expect("at most the limit above"))
 }
 
-/// A line of the file, its end included.
+/// A line of the file, with its end.
 struct LedgerLine {
     bytes: [u8; LINE_BYTES_MAX],
     length: usize,
@@ -383,7 +370,7 @@ mod tests {
                 let mut flipped = line.bytes().to_vec();
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 let read = decode(&flipped);
-                // The case of the checksum's digits says nothing.
+                // The case of the checksum's digits is not checked.
                 assert!(read.is_none() || bit / 8 < 8, "bit {bit} of {flipped:?}");
             }
         }

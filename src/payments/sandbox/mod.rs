@@ -31,11 +31,11 @@ use std::path::Path;
 use std::time::Duration;
 use token::{Behaviour, How, Which};
 
-/// Parts that payments are spread over.
+/// Number of parts that payments are spread over.
 const SHARDS: usize = 64;
 
-/// Calls counted in one part, for tokens that behave otherwise the first times; beyond it they
-/// behave as they do in the end.
+/// Maximum number of calls counted in one part, for tokens that behave differently the first times;
+/// beyond it they behave as they do in the end.
 const COUNTED_MAX: usize = 10_000;
 
 /// The sandbox gateway.
@@ -51,7 +51,7 @@ struct LedgerShard {
     counted: HashMap<(Reference, GatewayCall), u32>,
 }
 
-/// When a call is answered, and what.
+/// A call's answer, and when it is given.
 enum PlannedReply<T> {
     Now(CallResult<T>),
     After(u32, CallResult<T>),
@@ -59,8 +59,8 @@ enum PlannedReply<T> {
 }
 
 impl Sandbox {
-    /// Opens the sandbox whose ledger is in `data_dir`, making it where there is none. One process
-    /// at a time may: the journal's lock on the data directory sees to it.
+    /// Opens the sandbox whose ledger is in `data_dir`, created if there is none. Only one process
+    /// may: the journal's lock on the data directory ensures it.
     pub fn open(data_dir: &Path) -> Result<Self, SandboxError> {
         let shards: Box<[CachePadded<Mutex<LedgerShard>>]> =
             (0..SHARDS).map(|_| CachePadded::default()).collect();
@@ -71,7 +71,7 @@ impl Sandbox {
         Ok(Self { ledger, shards })
     }
 
-    /// Every payment it knows, by reference: what it really charged.
+    /// Every payment, by reference: what the sandbox really charged.
     pub fn charges(&self) -> Vec<SandboxCharge> {
         let mut charges = Vec::new();
         for shard in &self.shards {
@@ -101,7 +101,7 @@ impl Sandbox {
         &self.shards[shard_of(reference)]
     }
 
-    /// Writes `entry` down and lets it happen; the caller holds the shard's lock.
+    /// Records `entry` and applies it; the caller holds the shard's lock.
     fn happen(
         &self,
         shard: &mut LedgerShard,
@@ -264,8 +264,8 @@ impl Sandbox {
         })
     }
 
-    /// The charges behind `after`, part by part, and within one in the order of their references:
-    /// a page looks at few parts, and no part is held for long.
+    /// The charges after `after`, part by part, and within a part by reference: a page looks at few
+    /// parts, and locks none for long.
     fn page(&self, after: Option<&PageMark>) -> ChargePage {
         const PAGE: usize = 1_000;
         let after = after.and_then(|PageMark(after)| Reference::parse(after));
@@ -291,7 +291,7 @@ impl Sandbox {
         }
     }
 
-    /// Makes a change that may go wrong on the way.
+    /// Makes a change that may fail on the way.
     fn change<T>(
         &self,
         shard: &mut LedgerShard,
@@ -347,8 +347,8 @@ impl Gateway for Sandbox {
     }
 }
 
-/// What the sandbox whose ledger is in `data_dir` charged, by reference, read without changing
-/// anything: for `holdfast check` and tests. Nothing where there is no ledger.
+/// What the sandbox of `data_dir` charged, by reference, read without changing anything: for
+/// `holdfast check` and tests. Empty without a ledger.
 pub fn read_charges(data_dir: &Path) -> Result<Vec<SandboxCharge>, SandboxError> {
     let mut books: Vec<Book> = (0..SHARDS).map(|_| Book::default()).collect();
     ledger::read(data_dir, &mut |reference, entry| {
@@ -360,7 +360,8 @@ pub fn read_charges(data_dir: &Path) -> Result<Vec<SandboxCharge>, SandboxError>
 }
 
 impl LedgerShard {
-    /// Which call of its kind this is, from 1. Only tokens that differ over time are counted.
+    /// The number of this call among those of its kind, from 1. Only tokens that change over time
+    /// are counted.
     fn count(&mut self, reference: Reference, call: GatewayCall, behaviour: Behaviour) -> u32 {
         if !behaviour.counts_calls() {
             return 1;
@@ -393,11 +394,11 @@ impl<T: Send + 'static> PlannedReply<T> {
     }
 }
 
-/// Why something did not happen.
+/// Why something had no effect.
 enum NoEffect {
-    /// It does not follow.
+    /// It contradicts the payment's state.
     Misfit,
-    /// It may or may not stand in the file.
+    /// It may or may not be in the file.
     Lost,
 }
 
@@ -428,7 +429,7 @@ fn reply<T>(how: Option<How>, answer: CallResult<T>) -> PlannedReply<T> {
     }
 }
 
-/// What the first authorization under a reference does, and its answer.
+/// The effect of the first authorization under a reference, and its answer.
 fn first(
     order: &AuthorizeRequest,
     behaviour: Behaviour,
@@ -534,11 +535,12 @@ fn capture_id(reference: Reference) -> CaptureId {
 
 const IDS: &str = "two letters, an underline and 16 hexadecimal digits are an id";
 
-/// The sandbox's own name for something of `reference`: short, so that it is kept without a heap
-/// allocation, and another one for each payment of a log.
+/// The sandbox's id for something of `reference`: short, so that it needs no heap allocation, and
+/// different for each payment of a log.
 fn named(prefix: [u8; 3], reference: Reference) -> [u8; 19] {
     let purchase = reference.purchase();
-    // All but the place are drawn at random; where tests count them, they still do not cancel out.
+    // All parts except the position are random; where tests count them instead, they must not
+    // cancel out.
     let number = reference.log_id()
         ^ purchase.tag().0
         ^ purchase.place().rotate_left(16)
@@ -550,7 +552,7 @@ fn named(prefix: [u8; 3], reference: Reference) -> [u8; 19] {
     name
 }
 
-/// Purchases are numbered shard by shard of the engine: mixed, so that few shards spread too.
+/// Purchases are numbered shard by shard of the engine; mixing spreads few shards, too.
 fn shard_of(reference: Reference) -> usize {
     let mixed = reference
         .purchase()

@@ -5,41 +5,41 @@
 //! of `_N` ("the first N times"), which begin again.
 //! Deliberately absent: card numbers; a token never is one (`ids::CardToken`).
 
-/// The longest wait that `tok_slow_MS` may ask for, in milliseconds.
+/// Maximum delay of `tok_slow_MS`, in milliseconds.
 pub const SLOW_MS_MAX: u32 = 60_000;
 
-/// The most times that a `_N` token may go wrong.
+/// Maximum number of failures of a `_N` token.
 pub const TIMES_MAX: u32 = 99;
 
-/// The longest name of a card of its own.
+/// Maximum length of the name of a named card.
 const NAME_CHARS_MAX: usize = 32;
 
-/// What the sandbox does for a card.
+/// The behaviour of the sandbox for a card.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// Everything works at once.
     Works,
-    /// The issuer declines, for this reason.
+    /// The issuer declines.
     DeclinedByIssuer(Why),
-    /// No token of the sandbox's: the gateway declines.
+    /// Not a token of the sandbox: the gateway declines.
     NotAToken,
     /// The authorization takes effect at once and is answered after this many milliseconds.
     Slow(u32),
-    /// The first so many calls of this kind go wrong in this way; then everything works.
+    /// The first calls of this kind fail in this way; then everything works.
     GoesWrong(Which, How, u32),
     /// The gateway will never capture.
     CaptureRefused,
     /// It captures half of the amount, rounded up, as a person on the gateway's site could.
     CapturesHalf,
-    /// What was captured is never given back.
+    /// Every refund is refused.
     RefundRefused,
-    /// Like `CaptureRefused`, and the void goes wrong like this the first so many times.
+    /// Like `CaptureRefused`, and the first voids fail like this.
     VoidGoesWrong(How, u32),
-    /// The authorization takes effect, its answer is unknown, and the first so many look-ups fail.
+    /// The authorization takes effect, its answer is unknown, and the first look-ups fail.
     LookUpDown(u32),
 }
 
-/// Which call goes wrong.
+/// Which call fails.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Which {
     /// The authorization.
@@ -72,12 +72,12 @@ impl Why {
     }
 }
 
-/// In which way a call goes wrong.
+/// How a call fails.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum How {
-    /// It takes effect; no answer ever comes.
+    /// It takes effect; no answer arrives.
     Timeout,
-    /// It takes no effect; no answer ever comes.
+    /// It takes no effect; no answer arrives.
     Lost,
     /// It takes effect, and its answer says that the outcome is unknown.
     Unknown,
@@ -85,12 +85,12 @@ pub enum How {
     Busy,
     /// It takes no effect: there is no connection.
     Unreachable,
-    /// It takes no effect: our key is not accepted.
+    /// It takes no effect: our key is refused.
     KeyRefused,
 }
 
 impl How {
-    /// Whether a call that goes wrong like this takes effect all the same.
+    /// Whether a call that fails like this takes effect nevertheless.
     pub const fn takes_effect(self) -> bool {
         match self {
             Self::Timeout | Self::Unknown => true,
@@ -100,7 +100,7 @@ impl How {
 }
 
 impl Behaviour {
-    /// What `token` asks for.
+    /// The behaviour for `token`.
     pub fn of(token: &str) -> Self {
         Self::listed(token).unwrap_or(Self::NotAToken)
     }
@@ -115,12 +115,12 @@ impl Behaviour {
             "capture_refused" => Self::CaptureRefused,
             "capture_half" => Self::CapturesHalf,
             "refund_refused" => Self::RefundRefused,
-            // Without a count these go wrong for ever.
+            // Without a count these always fail.
             "auth_lost" => Self::GoesWrong(Which::Authorize, How::Lost, u32::MAX),
             "auth_busy" => Self::GoesWrong(Which::Authorize, How::Busy, u32::MAX),
             "auth_unreachable" => Self::GoesWrong(Which::Authorize, How::Unreachable, u32::MAX),
             "auth_key_refused" => Self::GoesWrong(Which::Authorize, How::KeyRefused, u32::MAX),
-            // These take effect, so that once is all there is to see.
+            // These take effect, so they can only happen once.
             "auth_timeout" => Self::GoesWrong(Which::Authorize, How::Timeout, 1),
             "auth_unknown" => Self::GoesWrong(Which::Authorize, How::Unknown, 1),
             "capture_timeout" => Self::GoesWrong(Which::Capture, How::Timeout, 1),
@@ -133,7 +133,7 @@ impl Behaviour {
         })
     }
 
-    /// A card of its own among those that behave alike: what counts by card tells them apart.
+    /// A named card among those that behave alike, so that counters by card distinguish them.
     fn named(rest: &str) -> Option<Self> {
         let (word, name) = rest.split_once('_')?;
         let fits = (1..=NAME_CHARS_MAX).contains(&name.len());
@@ -170,7 +170,7 @@ impl Behaviour {
         })
     }
 
-    /// How the `place`-th call (from 1) of this kind goes wrong, if it does.
+    /// How the `place`-th call (from 1) of this kind fails, if it does.
     pub fn wrong(self, which: Which, place: u32) -> Option<How> {
         match self {
             Self::GoesWrong(kind, how, times) if kind == which && place <= times => Some(how),

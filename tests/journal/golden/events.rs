@@ -363,9 +363,9 @@ fn dispute(status: DisputeStatus) -> Dispute {
         id: DisputeId::parse("du_0001"),
         opened_at: AT,
         amount: amount(25_000),
-        amount_from: AmountFrom::Told,
+        amount_from: AmountFrom::Gateway,
         status,
-        told_at: AT.plus_ms(1_000),
+        reported_at: AT.plus_ms(1_000),
         asked_back: Tokens::new(14),
     }
 }

@@ -1,4 +1,4 @@
-//! Owns applying attempts: a hold that was placed, and a refusal that leaves something behind.
+//! Owns applying attempts: placed holds, and refusals that leave a trace.
 
 use crate::engine::event::{AttemptRefused, Flow, HoldPlaced};
 use crate::engine::state::buyer::tally_add;
@@ -77,7 +77,8 @@ impl Shard {
             Trace::AttemptAndKey => (true, true),
             Trace::Key => (false, true),
         };
-        // A refund or a spending of tokens is no attempt to buy, whatever it was refused for.
+        // A refund or a spending of tokens is no attempt to buy, whatever the reason of its
+        // refusal.
         let buys = matches!(refused.flow, Flow::Hold | Flow::Buy);
         if counts && buys && refused.origin.key.is_some() {
             let buyer = self.buyer_index(user);
@@ -105,7 +106,7 @@ impl Shard {
     }
 }
 
-/// Whose a purchase is, by index.
+/// The owner of a purchase, by index.
 #[derive(Clone, Copy)]
 struct Owners {
     buyer: BuyerIndex,
@@ -113,9 +114,9 @@ struct Owners {
     promotion: Option<PromotionIndex>,
 }
 
-/// A purchase that has been placed and nothing more.
+/// A purchase with its hold and nothing more.
 fn begun(placed: &HoldPlaced, owners: Owners, state: PurchaseState, stamp: Stamp) -> Purchase {
-    // A buy's own hold never runs out: its payment ends it.
+    // The hold of a buy never expires: its payment ends it.
     let origin = (placed.flow == Flow::Hold).then_some(&placed.origin);
     let extras = Extras {
         other_quotes: placed.other_quotes.clone(),

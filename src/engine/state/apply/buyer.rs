@@ -1,5 +1,5 @@
-//! Owns applying what is about a buyer alone: pauses, ratings, segments, tokens spent, and when
-//! they paid.
+//! Owns applying events about a buyer alone: pauses, ratings, segments, spent tokens, payment
+//! times.
 
 use crate::engine::event::{BuyerPaused, BuyerRated, BuyerSegmented, TokensSpent};
 use crate::engine::state::buyer::BuyerRisk;
@@ -21,7 +21,7 @@ impl Shard {
         self.change_risk(&rated.user, |risk| risk.rating.clone_from(&rated.rating));
     }
 
-    /// A buyer of whom nothing is said any more keeps nothing.
+    /// Removes the record of a buyer about whom the operator says nothing any more.
     pub(super) fn change_risk(&mut self, user: &UserId, change: impl FnOnce(&mut BuyerRisk)) {
         let index = self.buyer_index(user);
         let kept = &mut self.buyers[index].risk;
@@ -59,7 +59,7 @@ impl Shard {
         let buyer = self.buyer_index(&spent.user);
         let more = self.buyer_more(buyer);
         more.tokens = more.tokens.minus(spent.tokens);
-        // Told again with the key, whatever the balance is by then.
+        // A repeat of the key reports this balance, whatever the balance is by then.
         let balance = more.tokens;
         let outcome = KeyOutcome::Spent { balance };
         self.remember(buyer, spent.origin.key, outcome, stamp.at, limits);

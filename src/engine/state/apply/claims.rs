@@ -1,5 +1,5 @@
 //! Owns what follows a purchase from one state to the next: its units, its buyer's limit and sums,
-//! its promotion's use, and the shard's lists of what waits.
+//! its promotion's use, and the shard's work lists.
 //!
 //! Invariants: each moves once; a promotion's use that was given back is never taken again.
 
@@ -13,7 +13,7 @@ use crate::engine::words::lifecycle::{PurchaseState, Stands, Units};
 use crate::money::Amount;
 
 impl Shard {
-    /// Units, the buyer's limit and the promotion's use follow the purchase, each once.
+    /// Moves the units, the buyer's limit and the promotion's use with the purchase, each once.
     pub(super) fn move_claims(
         &mut self,
         place: PurchaseIndex,
@@ -36,7 +36,7 @@ impl Shard {
             (Stands::Always | Stands::Again, Stands::Always | Stands::Again)
             | (Stands::No, Stands::No) => {}
         }
-        // Given back once, and never taken again: by then somebody else may have it.
+        // Given back once, and never taken again, because another buyer may have it by then.
         let promotion = match (before.stands, after.stands) {
             (Stands::Always, Stands::No) => purchase.promotion,
             (Stands::Always | Stands::Again | Stands::No, _) => None,
@@ -62,8 +62,9 @@ impl Shard {
         })
     }
 
-    /// The buyer's sums follow the purchase; what of it counts no more, and what counts that was
-    /// never claimed (an operator booked a capture of more than was asked for).
+    /// Moves the buyer's sums with the purchase. Returns the amount that no longer counts, and the
+    /// amount that counts without a claim (an operator booked a capture of more than was
+    /// requested).
     pub(super) fn recount(
         &mut self,
         place: PurchaseIndex,
@@ -74,7 +75,7 @@ impl Shard {
         let spending = &mut self.buyers[purchase.buyer].spending;
         spending.change(before, after);
         let Some(before) = before else {
-            // Claimed where it was decided.
+            // The decision claimed it.
             return (None, None);
         };
         let now = after.map_or(Amount::ZERO, |it| it.amount);
@@ -112,7 +113,7 @@ impl Shard {
         }
     }
 
-    /// The buyer's open holds follow the purchase.
+    /// Moves the buyer's open holds with the purchase.
     pub(in crate::engine::state) fn keep_held(
         &mut self,
         sequence: u64,

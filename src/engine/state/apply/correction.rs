@@ -25,7 +25,7 @@ use crate::time::UnixMs;
 use std::cmp::Reverse;
 
 impl Shard {
-    /// Follows a correction, which stands at `lsn` of the log. Every shard does, live and in recovery.
+    /// Applies the correction that is recorded at `lsn`. Every shard does, live and in recovery.
     pub fn correct(&mut self, corrected: &ClockCorrected, lsn: Lsn, limits: Limits) {
         let offset_ms = corrected.offset_ms();
         self.corrections.add(lsn, offset_ms);
@@ -65,7 +65,7 @@ impl Shard {
         }
     }
 
-    /// What each buyer bought, and when, follows from the purchases.
+    /// Derives from the purchases what each buyer bought, and when.
     pub(super) fn derive_sums(&mut self) {
         for buyer in self.buyers.iter_mut() {
             buyer.spending = Spending::default();
@@ -80,7 +80,7 @@ impl Shard {
         }
     }
 
-    /// When each buyer's keys are to be forgotten follows from the keys.
+    /// Derives from the keys when each buyer's keys are forgotten.
     pub(in crate::engine::state) fn derive_key_dues(&mut self) {
         for buyer in self.buyers.iter_mut() {
             buyer.key_dues.clear();
@@ -108,7 +108,7 @@ impl Buyer {
 }
 
 impl Purchase {
-    /// What of it is still to run keeps its remaining time.
+    /// Moves every deadline, so that it keeps its remaining time.
     pub(super) fn corrected(&mut self, offset_ms: i64) {
         if self.state.units() == Units::Held {
             self.expires_at = self.expires_at.moved_ms(offset_ms);
@@ -118,7 +118,7 @@ impl Purchase {
             && let Some(deadline) = &mut particulars.review_deadline
         {
             let lapses = self.payment.as_ref().and_then(|it| it.capture_before);
-            // The gateway's authorization lapses when it does.
+            // The deadline must not pass the gateway's own, which no correction moves.
             let latest = lapses.unwrap_or(UnixMs::MAX).max(*deadline);
             *deadline = deadline.moved_ms(offset_ms).min(latest);
         }

@@ -1,11 +1,12 @@
-//! Owns what an event moves in the cells that buyers share, beside the claims that it took over.
+//! Owns what an event changes in shared cells, besides the claims that it took over.
 //!
-//! Deliberately absent: moving them, which waits until the event stands in the log (`shared::effects`).
+//! Deliberately absent: changing them, which waits until the event is in the log
+//! (`shared::effects`).
 
 use crate::engine::state::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::state::spending::SharedCount;
 
-/// What an event moves in the shared cells, beside the claims that it took over.
+/// The changes of shared cells that follow from an event, besides the claims that it took over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Units of a product.
@@ -18,7 +19,7 @@ pub struct Effects {
     pub counted: Option<Box<SharedCount>>,
 }
 
-/// How units move.
+/// A movement of units.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum StockMove {
     /// Held units become available.

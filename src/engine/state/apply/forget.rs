@@ -24,11 +24,11 @@ use crate::engine::words::settings::Limits;
 use crate::engine::words::stamp::{Settled, Stamp};
 use crate::time::UnixMs;
 
-/// Keys that one event forgets at most.
+/// Maximum number of keys that one event forgets.
 const KEYS_FORGOTTEN_AT_ONCE: usize = 4;
-/// Ended holds that one event forgets at most.
+/// Maximum number of ended holds that one event forgets.
 const ENDED_FORGOTTEN_AT_ONCE: usize = 4;
-/// Buyers that one event forgets at most.
+/// Maximum number of buyers that one event forgets.
 const BUYERS_FORGOTTEN_AT_ONCE: usize = 4;
 
 impl Shard {
@@ -42,7 +42,7 @@ impl Shard {
         self.forget_buyers(stamp.at, limits);
     }
 
-    /// A key whose request still runs is kept for another term.
+    /// A key whose request is still in progress is kept for another term.
     pub(super) fn forget_keys(&mut self, at: UnixMs, limits: Limits) {
         for _ in 0..KEYS_FORGOTTEN_AT_ONCE {
             let Some((due, scope)) = self.key_expiries.front().copied() else {
@@ -101,7 +101,7 @@ impl Shard {
         }
     }
 
-    /// Puts a hold that has ended, and that no key names, where it is forgotten in its turn.
+    /// Queues an ended hold that no key names, to be forgotten in its turn.
     pub(in crate::engine::state) fn note_ended(&mut self, place: PurchaseIndex) {
         if self.purchases.named(place) == 0
             && let Some(due) = self.ended_at(place)
@@ -110,7 +110,7 @@ impl Shard {
         }
     }
 
-    /// When the hold ended, by today's clock, with its sequence number; `None` where it has not.
+    /// When the hold ended, by today's clock, with its sequence number; `None` if it has not ended.
     pub(super) fn ended_at(&self, place: PurchaseIndex) -> Option<(UnixMs, u64)> {
         let purchase = &self.purchases[place];
         if !purchase.state.is_ended_hold() {
@@ -121,7 +121,7 @@ impl Shard {
         Some((ended_at, self.purchases.sequence(place)))
     }
 
-    /// The buyer has changed: notes whether anything is left of them, and since when nothing is.
+    /// Notes, after the buyer changed, whether any state of them is left and since when none is.
     pub(in crate::engine::state) fn note_idle(&mut self, place: BuyerIndex) {
         let buyer = &mut self.buyers[place];
         let idle = buyer.idle_now();
@@ -137,8 +137,8 @@ impl Shard {
         }
     }
 
-    /// What is to be forgotten next follows from purchases, keys and buyers. Which purchases the keys
-    /// name is known.
+    /// Derives the queues from purchases, keys and buyers. The purchases that keys name must be
+    /// known already.
     pub(in crate::engine::state) fn derive_forgetting(&mut self) {
         self.ended.clear();
         let sequences: Vec<u64> = self

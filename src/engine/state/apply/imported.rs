@@ -1,8 +1,8 @@
-//! Owns applying what was taken over from the system that sold before.
+//! Owns applying what was imported from the system that sold before.
 //!
-//! Invariants: a baseline replaces the one before it, so applying the same twice changes nothing; a
-//! key that has an outcome here keeps it. Deliberately absent: baselines of products and promotions,
-//! which the catalogue has.
+//! Invariants: a baseline replaces the one before it, so applying it twice changes nothing; a key
+//! with an outcome of this core keeps it. Deliberately absent: baselines of products and
+//! promotions, which the catalogue owns.
 
 use crate::engine::cells::UNITS_MAX;
 use crate::engine::event::{HoldingsImported, IdempotencyKey, KeyImported};

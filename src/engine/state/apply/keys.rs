@@ -1,8 +1,7 @@
-//! Owns the shard's idempotency keys: which outcome stands under each, and which purchases they name.
+//! Owns the shard's idempotency keys: the outcome of each, and the purchases that they name.
 //!
-//! Invariants: the queue has the keys that there are, each once, in the order in which they are to be
-//! forgotten; each purchase counts the keys that name it.
-//! Deliberately absent: when they are forgotten (`forget`).
+//! Invariants: the queue holds every key once, in the order in which they are forgotten; each
+//! purchase counts the keys that name it. Deliberately absent: when they are forgotten (`forget`).
 
 use crate::engine::event::IdempotencyKey;
 use crate::engine::state::keys::{KeyEntry, KeyOutcome};
@@ -13,7 +12,7 @@ use crate::ids::{Digest16, PurchaseId};
 use crate::time::UnixMs;
 
 impl Shard {
-    /// Something stands under the key from now on, instead of what stood there.
+    /// Stores `entry` under the key, in place of what was there.
     pub(in crate::engine::state) fn remember(
         &mut self,
         owner: BuyerIndex,
@@ -38,13 +37,13 @@ impl Shard {
         self.note_idle(owner);
     }
 
-    /// Nothing stands under the key any more, before its time.
+    /// Frees the key before its time.
     pub(in crate::engine::state) fn drop_key(&mut self, scope: Digest16) {
         let Some(entry) = self.keys.get(&scope) else {
             return;
         };
-        // What is freed was used a moment ago: it stands near the end. It must not stay in the queue,
-        // which follows from the keys, so that an image has all of it.
+        // A freed key was used a moment ago, so it is near the end. It must leave the queue, which
+        // follows from the keys, so that an image has all of it.
         let queued = (entry.forget_at, scope);
         let place = self.key_expiries.iter().rposition(|it| *it == queued);
         let place = place.expect("the queue has the keys that there are, each once");
@@ -52,7 +51,7 @@ impl Shard {
         self.forget_key(scope);
     }
 
-    /// What stands under the key has this outcome from now on; nothing where there is no such key.
+    /// Sets the outcome of the key, if it is stored.
     pub(in crate::engine::state) fn set_outcome(&mut self, scope: Digest16, outcome: KeyOutcome) {
         let names = outcome.names();
         let Some(entry) = self.keys.get_mut(&scope) else {
@@ -63,7 +62,7 @@ impl Shard {
         self.unname(before.names());
     }
 
-    /// The same of a key that is not in the queue any more.
+    /// Removes a key that has left the queue already.
     pub(super) fn forget_key(&mut self, scope: Digest16) {
         if let Some(entry) = self.keys.remove(&scope) {
             self.buyers[entry.owner].key_due_moved(entry.forget_at, None);
@@ -90,7 +89,7 @@ impl Shard {
         self.note_ended(place);
     }
 
-    /// Takes a key of an image: what it names, and when it is to be forgotten.
+    /// Adds a key of an image: counts what it names, and queues it.
     pub(in crate::engine::state) fn take_key(&mut self, scope: Digest16, entry: KeyEntry) {
         self.key_expiries.push_back((entry.forget_at, scope));
         let (owner, forget_at, names) = (entry.owner, entry.forget_at, entry.outcome.names());

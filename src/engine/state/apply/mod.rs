@@ -1,9 +1,9 @@
-//! Owns applying: one event, at one instant and LSN, changes one shard. Live and recovery alike.
+//! Owns applying: one event, at one instant and LSN, changes one shard, live and in recovery alike.
 //!
-//! Invariants: applying never decides and asks nothing but the shard and the catalogue; what it
-//! has to move in the shared cells it returns as [`Effects`], which the live journal carries out
-//! once the event stands in the log and recovery leaves out (cells are derived at its end).
-//! An event that does not go with the state is a [`BrokenLog`]: nobody may continue on it.
+//! Invariants: applying never decides and reads only the shard and the catalogue; changes of shared
+//! cells are returned as [`Effects`], which the live journal carries out once the event is in the
+//! log, and which recovery ignores, because it derives the cells at its end. An event that
+//! contradicts the state is a [`BrokenLog`]: nothing may continue from it.
 
 mod attempt;
 mod buyer;
@@ -35,14 +35,13 @@ use std::cmp::Reverse;
 
 pub use effects::{Effects, StockMove};
 
-/// An event that does not go with the state before it.
+/// An event that contradicts the state before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenLog {
     /// Where it stands.
     pub lsn: Lsn,
-    /// Which kind of event.
     pub kind: &'static str,
-    /// What does not go together.
+    /// The contradiction.
     pub what: &'static str,
 }
 
@@ -57,7 +56,7 @@ impl std::fmt::Display for BrokenLog {
 }
 
 impl Shard {
-    /// Applies `event`; what it moves in the cells.
+    /// Applies `event`; returns its effects on shared cells.
     pub fn apply(
         &mut self,
         event: &Event,
@@ -148,7 +147,7 @@ impl Shard {
         self.keep_held(id.sequence(), before, place);
         let (uncounted, counted) = self.recount(place, counted);
         if let Some(end) = self.purchases[place].payment_end(event) {
-            // Only now: what counts no more was counted by the payment's card and device.
+            // Only after the sums above, because they need the payment's card and device.
             self.purchases[place].end_payment(&end, stamp.at, stamp.lsn);
         }
         self.note_ended(place);
@@ -159,7 +158,7 @@ impl Shard {
         })
     }
 
-    /// What a step brings beside the new state.
+    /// Applies what a step brings besides the new state.
     fn apply_outcome(
         &mut self,
         event: &Event,
@@ -170,7 +169,7 @@ impl Shard {
     ) -> Result<(), &'static str> {
         match event.group() {
             Group::Hold(HoldEvent::HoldReleased(_) | HoldEvent::HoldExpired(_)) => {
-                // What a payment was declined for says nothing of how the hold ends.
+                // The reason of a declined payment says nothing about how the hold ends.
                 self.purchases[place].reason = None;
                 Ok(())
             }
@@ -235,7 +234,7 @@ impl Shard {
                 }
                 self.set_timer(id, place, declined.hold);
             }
-            // It brings the new state alone.
+            // It brings only the new state.
             PaymentEvent::CaptureStarted(_) => {}
             PaymentEvent::PaymentCaptured(captured) => {
                 self.apply_captured(id, place, captured, stamp)?;
@@ -256,7 +255,7 @@ impl Shard {
                 let differing = post_capture.and_then(|it| it.differing);
                 purchase.post_capture = match voided.hold {
                     HoldAfter::Ended => PostCapture::voided(differing, voided.returned),
-                    // It was the payment's, and its try keeps it.
+                    // It belonged to the payment, whose try stores it.
                     HoldAfter::Kept => None,
                 };
                 payment_of(purchase)?.ip = None;
@@ -285,8 +284,8 @@ impl Shard {
         }
     }
 
-    /// A hold that lives on after its payment expires at its time: the timer that its placing set may
-    /// have gone off while it was being paid.
+    /// Sets the timer of a hold that stays after its payment; the timer of its placing may have
+    /// fired during the payment.
     fn set_timer(&mut self, id: PurchaseId, place: PurchaseIndex, hold: HoldAfter) {
         if hold == HoldAfter::Kept {
             let due = self.purchases[place].expires_at;
@@ -296,8 +295,8 @@ impl Shard {
 }
 
 impl Purchase {
-    /// How `event` ended its payment, where the purchase goes on without it or was declined. One
-    /// that was voided for good keeps its payment.
+    /// How `event` ended its payment, if the purchase goes on without it or was declined. A payment
+    /// that was voided for good stays in the purchase.
     fn payment_end(&self, event: &Event) -> Option<PaymentEnd> {
         if let Event::PaymentDeclined(declined) = event {
             return Some(PaymentEnd::declined(declined));

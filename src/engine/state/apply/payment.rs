@@ -44,7 +44,7 @@ impl Shard {
         stamp: Stamp,
     ) -> Result<(), &'static str> {
         let purchase = &mut self.purchases[place];
-        // A capture that an operator settled had a reason, and may be of another sum.
+        // A capture that an operator settled had a reason, and may differ in its amount.
         purchase.reason = None;
         let payment = payment_of(purchase)?;
         payment.quote = captured.quote;
@@ -61,7 +61,7 @@ impl Shard {
         Ok(())
     }
 
-    /// The outcome of a payment that charged nothing: the key's request was declined.
+    /// Sets the outcome of a payment that charged nothing: its key answers with the decline.
     pub(super) fn settle_declined(&mut self, purchase: PurchaseId, place: PurchaseIndex) {
         let Some(request) = self.purchases[place].payment.as_ref().map(|it| it.request) else {
             return;
@@ -69,7 +69,7 @@ impl Shard {
         self.settle_key(place, KeyOutcome::Declined { purchase, request });
     }
 
-    /// The payment has no outcome that anybody decided: its key may begin another.
+    /// Frees the key of a payment that nobody declined: the same key may begin another payment.
     pub(super) fn free_key(&mut self, place: PurchaseIndex) {
         let payment = self.purchases[place].payment.as_mut();
         if let Some(scope) = payment.and_then(|payment| payment.key.take()) {

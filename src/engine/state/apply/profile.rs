@@ -1,8 +1,7 @@
-//! Owns what events note in a buyer's risk profile.
+//! Owns what events record in a buyer's risk profile.
 //!
-//! Invariants: a profile begins with the buyer's first attempt that leaves something behind, and
-//! counts what happens from then on. A refusal that leaves nothing behind (429, 503 and the like)
-//! is not in it.
+//! Invariants: a profile begins with the buyer's first attempt that leaves a trace, and counts from
+//! then on. A refusal that leaves no trace (429, 503 and the like) is not in it.
 
 use crate::engine::event::{
     AttemptRefused, Decider, DeclineCause, DisputeEvent, Event, Flow, Group, HoldPlaced,
@@ -18,7 +17,7 @@ use crate::engine::words::score::{Appraisal, Score};
 use crate::engine::words::stamp::Stamp;
 
 impl Shard {
-    /// A hold is an attempt of its own, or the first half of a buy, which its payment tells of.
+    /// Records a hold. The hold of a buy is recorded with its payment.
     pub(in crate::engine::state) fn profile_placed(
         &mut self,
         buyer: BuyerIndex,
@@ -53,7 +52,7 @@ impl Shard {
         }
     }
 
-    /// An attempt that was refused and leaves something behind.
+    /// Records a refused attempt that leaves a trace.
     pub(in crate::engine::state) fn profile_refused(
         &mut self,
         buyer: BuyerIndex,
@@ -74,7 +73,7 @@ impl Shard {
         }
     }
 
-    /// What becomes of a purchase, where its buyer has a profile.
+    /// Records a step of a purchase, if its buyer has a profile.
     pub(in crate::engine::state) fn profile_step(
         &mut self,
         place: PurchaseIndex,
@@ -88,7 +87,7 @@ impl Shard {
         match event.group() {
             Group::Payment(event) => match event {
                 PaymentEvent::PaymentCaptured(_) => profile.purchases += 1,
-                // What the gateway could not process says nothing of the buyer.
+                // A failure of the gateway says nothing about the buyer.
                 PaymentEvent::PaymentDeclined(it) if it.cause == DeclineCause::DeclinedByIssuer => {
                     profile.marks_mut().declines += 1;
                 }
@@ -127,7 +126,7 @@ impl Shard {
                 | RefundEvent::RefundReturned(_) => {}
             },
             Group::Dispute(DisputeEvent::DisputeOpened(opened)) => {
-                // One that was heard of is no new one.
+                // A report about a known dispute is not a new dispute.
                 let new = u32::from(opened.before.is_none());
                 profile.marks_mut().disputes += new;
             }
@@ -137,7 +136,7 @@ impl Shard {
                 marks.chargebacks = marks.chargebacks.saturating_add_signed(more);
                 profile.shortfall(closed.clawback);
             }
-            // These say nothing of the buyer. How attempts begin is noted where they are applied.
+            // These say nothing about the buyer. Attempts are recorded where they are applied.
             Group::Hold(_)
             | Group::Review(ReviewEvent::ReviewOpened(_))
             | Group::Attempt(_)
@@ -150,7 +149,7 @@ impl Shard {
         }
     }
 
-    /// The profile that an attempt is noted in, begun where there is none yet.
+    /// The profile that an attempt is recorded in, created if there is none.
     pub(super) fn seen(
         &mut self,
         buyer: BuyerIndex,

@@ -1,7 +1,7 @@
-//! Owns applying what becomes of a captured purchase: refunds, reward tokens, declines of cards.
+//! Owns applying what happens after a capture: refunds, reward tokens, declines of cards.
 //!
-//! Invariants: as in `apply`: every number stands in the event, nothing is decided here. A clawback
-//! that takes more than the balance holds is a broken log's, and is refused when it is verified.
+//! Invariants: as in `apply`: every figure is in the event, nothing is decided here. A clawback
+//! that takes more than the balance contradicts the state, and is refused when it is verified.
 
 use crate::engine::event::{
     Clawback, DisputeClosed, GivenBack, PaymentCaptured, RefundFailed, RefundFound, RefundReturned,
@@ -19,7 +19,7 @@ use crate::ids::{Digest16, PurchaseId};
 use crate::money::{Amount, Tokens};
 use crate::time::UnixMs;
 
-/// Declines that are kept of one buyer; the oldest go.
+/// Maximum number of declines stored per buyer; the oldest are dropped.
 const DECLINES_KEPT: usize = 32;
 
 impl Shard {
@@ -92,7 +92,7 @@ impl Shard {
         Ok(())
     }
 
-    /// What became of the refund stands under its key, done or failed.
+    /// Sets the outcome of the refund's key, done or failed.
     pub(super) fn settle_refunded(&mut self, key: Digest16, purchase: PurchaseId, number: u32) {
         self.set_outcome(key, KeyOutcome::Refunded { purchase, number });
     }
@@ -105,7 +105,7 @@ impl Shard {
         self.gone_back(place, found.amount, found.clawback)
     }
 
-    /// Money that had gone back came back, and reward tokens with it.
+    /// Refunded money came back, and reward tokens with it.
     pub(super) fn apply_refund_returned(
         &mut self,
         place: PurchaseIndex,
@@ -140,7 +140,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Money went back, and reward tokens with it.
+    /// Money was refunded, and reward tokens were clawed back.
     pub(super) fn gone_back(
         &mut self,
         place: PurchaseIndex,
@@ -209,7 +209,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Takes tokens back; what was not there any more is owed from now on.
+    /// Claws tokens back; what the balance does not have becomes debt.
     pub(in crate::engine::state) fn claw_back(&mut self, buyer: BuyerIndex, clawback: Clawback) {
         if clawback.requested == Tokens::NONE {
             return;
@@ -244,8 +244,7 @@ impl Shard {
 }
 
 impl Purchase {
-    /// The dispute of this number is `dispute` from now on; the tokens that were asked back with it
-    /// before.
+    /// Stores the dispute with this number; returns the tokens that were clawed back for it before.
     pub(in crate::engine::state) fn set_dispute(
         &mut self,
         number: u32,
@@ -267,7 +266,7 @@ impl Purchase {
     }
 }
 
-/// Ends the refund under way; the key that its outcome stands under.
+/// Ends the refund in progress; returns the key of its outcome.
 fn end_refund(
     purchase: &mut Purchase,
     number: u32,

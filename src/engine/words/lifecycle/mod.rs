@@ -1,5 +1,5 @@
-//! The life cycle of a purchase: its states, what can happen to it, and the one table that says
-//! which of these goes with which.
+//! The life cycle of a purchase: its states, its steps, and the one table of which step is allowed
+//! in which state.
 
 mod state;
 mod step;

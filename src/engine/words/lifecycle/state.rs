@@ -1,8 +1,8 @@
-//! Owns where a purchase can be, and what each state means for its units and its payment.
+//! Owns the states of a purchase, and what each means for its units and its payment.
 //!
-//! Deliberately absent: which state follows on which (`table`).
+//! Deliberately absent: the transitions (`table`).
 
-/// Where a purchase is. The words are the contract's `status`.
+/// The state of a purchase. The words are the contract's `status`.
 #[derive(
     Copy,
     Clone,
@@ -18,15 +18,15 @@
 )]
 #[repr(u8)]
 pub enum PurchaseState {
-    /// Units are set aside until the hold expires.
+    /// Units are reserved until the hold expires.
     Held = 0,
-    /// The gateway is being asked for the money, or what it answered is not known.
+    /// An authorization was requested; its outcome is not known yet.
     Authorizing = 1,
-    /// The gateway has set the money aside.
+    /// The gateway has authorized the amount.
     Authorized = 2,
     /// A person decides whether to capture.
     UnderReview = 3,
-    /// The gateway is being asked to take the money, or what it answered is not known.
+    /// A capture was requested; its outcome is not known yet.
     Capturing = 4,
     /// Paid; the units are the buyer's.
     Captured = 5,
@@ -34,24 +34,24 @@ pub enum PurchaseState {
     Declined = 6,
     /// The hold ran out; the units are back in stock.
     Expired = 7,
-    /// The hold was given up; the units are back in stock.
+    /// The hold was released; the units are back in stock.
     Released = 8,
-    /// The authorization is being given back.
+    /// The authorization is being voided.
     Voiding = 9,
-    /// The authorization is given back, and the units are.
+    /// The authorization is voided, and the units are back in stock.
     Voided = 10,
-    /// The authorization, or money taken without goods, could not be given back; an operator is
+    /// The authorization, or money taken without goods, could not be returned; an operator is
     /// needed.
     Stuck = 11,
-    /// Part of the money went back.
+    /// Part of the money was refunded.
     PartiallyRefunded = 12,
-    /// All of the money went back.
+    /// All of the money was refunded.
     Refunded = 13,
     /// The cardholder disputes the payment.
     Disputed = 14,
     /// The dispute was lost; the money is gone.
     ChargedBack = 15,
-    /// The gateway took another sum than was asked for; an operator settles it.
+    /// The gateway captured a different amount than requested; an operator settles it.
     CaptureDiffers = 16,
 }
 
@@ -99,8 +99,8 @@ impl PurchaseState {
         }
     }
 
-    /// What it has of the product's units, but for those that a refund put back into stock. Sold
-    /// units stay sold when money goes back, unless the refund says that the goods are back.
+    /// What it claims of the product's units, except those that a refund put back into stock. Sold
+    /// units stay sold when money is refunded, unless the refund says that the goods are back.
     pub const fn units(self) -> Units {
         match self {
             Self::Held
@@ -120,7 +120,7 @@ impl PurchaseState {
         }
     }
 
-    /// Whether it is a hold that ended without a payment, for good.
+    /// Whether it is a hold that ended without a payment.
     pub const fn is_ended_hold(self) -> bool {
         match self {
             Self::Declined | Self::Expired | Self::Released => true,
@@ -141,8 +141,9 @@ impl PurchaseState {
         }
     }
 
-    /// Whether a payment is under way, so that somebody has to drive it on. A stuck void is: the
-    /// gateway goes on being asked while the operator is called. A capture of another sum is not.
+    /// Whether a payment is in progress and needs a task that drives it. A stuck void counts: the
+    /// gateway is still retried while the operator is called. A capture of a different amount does
+    /// not.
     pub const fn is_open_payment(self) -> bool {
         match self {
             Self::Authorizing
@@ -166,7 +167,7 @@ impl PurchaseState {
     }
 }
 
-/// Where a paid purchase is, by what became of its money.
+/// The state of a paid purchase, by what became of its money.
 #[derive(
     Copy,
     Clone,
@@ -184,9 +185,9 @@ impl PurchaseState {
 pub enum PaidState {
     /// All of the money is with the shop.
     Captured = 0,
-    /// Part of it went back.
+    /// Part of it was refunded.
     PartiallyRefunded = 1,
-    /// All of it went back.
+    /// All of it was refunded.
     Refunded = 2,
     /// A dispute is open.
     Disputed = 3,
@@ -195,7 +196,7 @@ pub enum PaidState {
 }
 
 impl PaidState {
-    /// Every one, by its number.
+    /// All, by number.
     pub const ALL: [Self; 5] = [
         Self::Captured,
         Self::PartiallyRefunded,
@@ -204,7 +205,6 @@ impl PaidState {
         Self::ChargedBack,
     ];
 
-    /// The purchase's state.
     pub const fn state(self) -> PurchaseState {
         match self {
             Self::Captured => PurchaseState::Captured,
@@ -216,13 +216,10 @@ impl PaidState {
     }
 }
 
-/// What a purchase in some state has of the product's units.
+/// What a purchase claims of the product's units.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Units {
-    /// They are set aside.
     Held,
-    /// They are the buyer's.
     Sold,
-    /// It has none.
     None,
 }

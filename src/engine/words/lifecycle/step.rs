@@ -1,10 +1,10 @@
-//! Owns what can happen to a purchase: every step that an event can be in its life.
+//! Owns the steps of a purchase: everything that an event can do to it.
 //!
-//! Deliberately absent: where each may happen (`table`).
+//! Deliberately absent: where each is allowed (`table`).
 
 use super::state::PaidState;
 
-/// What can happen to a purchase.
+/// A step of a purchase.
 #[derive(
     Copy,
     Clone,
@@ -20,55 +20,55 @@ use super::state::PaidState;
 )]
 #[repr(u8)]
 pub enum Step {
-    /// Units were set aside: the first step of every purchase.
+    /// Units were reserved: the first step of every purchase.
     HoldPlaced = 0,
-    /// The hold was given up.
+    /// The hold was released.
     HoldReleased = 1,
-    /// The hold ran out.
+    /// The hold expired.
     HoldExpired = 2,
-    /// The intent to authorize and capture was written down.
+    /// The intent to authorize and capture was recorded.
     PaymentStarted = 3,
     /// The gateway authorized.
     PaymentAuthorized = 4,
-    /// The payment ended with nothing charged, and the purchase with it.
+    /// The payment ended with nothing charged, and the purchase ended with it.
     PaymentDeclined = 5,
-    /// The purchase was put before a person.
+    /// The purchase was submitted for review.
     ReviewOpened = 6,
-    /// The intent to capture was written down.
+    /// The intent to capture was recorded.
     CaptureStarted = 7,
     /// The gateway captured.
     PaymentCaptured = 8,
-    /// The intent to give the authorization back was written down.
+    /// The intent to void the authorization was recorded.
     VoidStarted = 9,
-    /// The gateway gave the authorization back.
+    /// The gateway voided the authorization.
     PaymentVoided = 10,
-    /// Giving the authorization back did not succeed in time.
+    /// Voiding did not succeed in time.
     VoidStuck = 11,
-    /// Some of the captured money went back; where the purchase is then.
+    /// Some of the captured money was refunded; the state after it.
     Refunded(PaidState) = 12,
-    /// The gateway's books show money that went back without us; where the purchase is then.
+    /// The gateway's books show a refund that was not made here; the state after it.
     RefundFound(PaidState) = 13,
     /// The cardholder opened a dispute.
     DisputeOpened = 14,
-    /// A dispute was decided for the shop; where the purchase is then.
+    /// A dispute was decided for the shop; the state after it.
     DisputeWon(PaidState) = 15,
-    /// A dispute was decided for the cardholder; where the purchase is then.
+    /// A dispute was decided for the cardholder; the state after it.
     DisputeLost(PaidState) = 16,
-    /// The intent to give some of the captured money back was written down.
+    /// The intent to refund was recorded.
     RefundStarted = 17,
-    /// The gateway refused to give the money back.
+    /// The gateway refused the refund.
     RefundFailed = 18,
-    /// The gateway took another sum than was asked for.
+    /// The gateway captured a different amount than requested.
     CaptureDiffered = 19,
-    /// The money is to be taken: a person, or the deadline of the review, decided so.
+    /// The review decided to capture: a person did, or its deadline.
     ReviewApproved = 21,
-    /// The authorization is to be given back: a person, or the deadline of the review, decided so.
+    /// The review decided to void: a person did, or its deadline.
     ReviewRejected = 22,
-    /// The payment ended with nothing charged; the earlier hold that it was for lives on.
+    /// The payment ended with nothing charged; the earlier hold stays.
     PaymentDeclinedHoldKept = 23,
-    /// Money that had gone back is with the shop again; where the purchase is then.
+    /// Refunded money came back to the shop; the state after it.
     RefundReturned(PaidState) = 24,
-    /// The gateway gave the authorization back; the earlier hold that it was for lives on.
+    /// The gateway voided the authorization; the earlier hold stays.
     PaymentVoidedHoldKept = 25,
 }
 
@@ -122,7 +122,7 @@ impl Step {
         Self::PaymentVoidedHoldKept,
     ];
 
-    /// The word for it in a purchase's history, the log and the events downstream.
+    /// The word in a purchase's history, in the log and in events downstream.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::HoldPlaced => "hold_placed",

@@ -1,13 +1,14 @@
-//! Owns the one table that says which step goes with which state, and whether a purchase stands.
+//! Owns the one table of transitions, and whether a purchase stands.
 //!
 //! Invariants: [`next_state`] is the only place that knows a transition; it names every pair it
-//! allows and has no catch-all that moves a state. A purchase's state is the fold of its steps.
-//! Deliberately absent: who decides that a step happens (decide, the saga) and what else it moves.
+//! allows and has no default arm that moves a state. A purchase's state is the fold of its steps.
+//! Deliberately absent: who decides that a step happens (`decide`, the saga) and what else it
+//! changes.
 
 use super::state::PurchaseState;
 use super::step::Step;
 
-/// The state after `step` in `state`; `None` where the step cannot happen there.
+/// The state after `step` in `state`; `None` if the step is not allowed there.
 ///
 /// `state` is `None` before the first step.
 #[allow(
@@ -47,15 +48,16 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
 
         (S::Capturing, Step::PaymentCaptured) => Some(S::Captured),
         (S::Capturing, Step::CaptureDiffered) => Some(S::CaptureDiffers),
-        // An operator settles it: the gateway's sum is booked, or what is left there goes back.
+        // An operator settles it: the gateway's amount is booked, or what is left there is
+        // refunded.
         (S::CaptureDiffers | S::Stuck, Step::PaymentCaptured) => Some(S::Captured),
 
         (S::Voiding | S::Stuck, Step::PaymentVoided) => Some(S::Voided),
         (S::Voiding | S::Stuck, Step::PaymentVoidedHoldKept) => Some(S::Held),
         (S::Voiding, Step::VoidStuck) => Some(S::Stuck),
 
-        // What an open dispute leaves can be refunded; a refund that was under way when a dispute
-        // was lost ends nevertheless.
+        // What an open dispute leaves can be refunded. A refund in progress when a dispute was lost
+        // still ends.
         (S::Captured, Step::RefundStarted | Step::RefundFailed) => Some(S::Captured),
         (S::PartiallyRefunded, Step::RefundStarted | Step::RefundFailed) => {
             Some(S::PartiallyRefunded)
@@ -72,8 +74,8 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
             Step::RefundReturned(then),
         ) => Some(then.state()),
 
-        // Words of disputes arrive in any order, and a purchase may have several: one that is open
-        // makes it disputed, and a lost one may be won later.
+        // Reports of disputes arrive in any order, and a purchase may have several disputes: an
+        // open one makes it disputed, and a lost one may be won later.
         (
             S::Captured | S::PartiallyRefunded | S::Refunded | S::Disputed | S::ChargedBack,
             Step::DisputeOpened,
@@ -131,19 +133,19 @@ pub const fn next_state(state: Option<PurchaseState>, step: Step) -> Option<Purc
     }
 }
 
-/// Whether a purchase counts for its buyer's limit, and keeps its promotion's use.
+/// Whether a purchase counts for its buyer's limit, and uses its promotion.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Stands {
-    /// It does, and always did.
+    /// It always did.
     Always,
-    /// It does again, after it did not: a lost dispute is won, or a refund came back. It counts for
-    /// the limit; the promotion's use was given back, and somebody else may have it.
+    /// It counts again, because a lost dispute was won or a refund came back. It counts for the
+    /// limit; the promotion's use was given back, and another buyer may have it.
     Again,
     /// It does not.
     No,
 }
 
-/// Whether a purchase of these steps stands. One that is disputed stands as it did before.
+/// Whether a purchase with these steps stands. A disputed one stands as it did before.
 pub fn stands(steps: impl IntoIterator<Item = Step>) -> Stands {
     let mut state = None;
     let mut stands = Stands::Always;
@@ -158,7 +160,7 @@ pub fn stands(steps: impl IntoIterator<Item = Step>) -> Stands {
     stands
 }
 
-/// Whether a purchase in some state has ended for its buyer.
+/// Whether a purchase ends for its buyer in some state.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Ends {
     Yes,
@@ -167,7 +169,7 @@ enum Ends {
 }
 
 impl PurchaseState {
-    /// Whether a purchase that comes here ends for its buyer.
+    /// Whether a purchase ends for its buyer when it enters this state.
     const fn ends(self) -> Ends {
         match self {
             Self::Declined

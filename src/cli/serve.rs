@@ -129,16 +129,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     recovering.stop();
     core.start_reconciling()?;
     core.start_segmenting()?;
-    tracing::info!(
-        event = "listening",
-        address = %server.address(),
-        admin_address = server.admin_address().map(tracing::field::display),
-        workers = config.server.workers,
-        tls = config.server.tls.is_some(),
-        demo = config.demo == Demo::Yes,
-        pid = std::process::id(),
-        "taking requests"
-    );
+    say_listening(config, &server);
     let mut reloader = Reloader {
         arguments,
         started: config,
@@ -157,6 +148,19 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         config.server.leave,
     );
     stop(end, &core, server, &sinks, backup.as_deref(), &journal)
+}
+
+fn say_listening(config: &Config, server: &Server) {
+    tracing::info!(
+        event = "listening",
+        address = %server.address(),
+        admin_address = server.admin_address().map(tracing::field::display),
+        workers = config.server.workers,
+        tls = config.server.tls.is_some(),
+        demo = config.demo == Demo::Yes,
+        pid = std::process::id(),
+        "taking requests"
+    );
 }
 
 /// Serves until the process is stopped, and then for `leave` more, while `/readyz` already fails.

@@ -45,10 +45,38 @@ impl<'b> Object<'b> {
         self.put(name, &value.map(JsonText))
     }
 
-    /// A field with the `Display` text of `value`, which needs no escape: an id, an instant.
-    pub fn id(&mut self, name: &str, value: impl Display) -> &mut Self {
+    /// A field with a text that needs no escape: an id, a word of the program.
+    pub fn id(&mut self, name: &str, text: &str) -> &mut Self {
+        self.name(name);
+        value::id(self.into, text);
+        self
+    }
+
+    /// The same, or `null` if there is no text.
+    pub fn id_or_null(&mut self, name: &str, text: Option<&str>) -> &mut Self {
+        self.name(name);
+        value::id_or_null(self.into, text);
+        self
+    }
+
+    /// A field with a displayed value that needs no escape: an instant, a formatted id.
+    pub fn shown(&mut self, name: &str, value: impl Display) -> &mut Self {
         self.name(name);
         value::shown(self.into, value);
+        self
+    }
+
+    /// A field with a whole number.
+    pub fn number(&mut self, name: &str, number: impl itoa::Integer) -> &mut Self {
+        self.name(name);
+        value::number(self.into, number);
+        self
+    }
+
+    /// A field that is `null`.
+    pub fn null(&mut self, name: &str) -> &mut Self {
+        self.name(name);
+        value::raw(self.into, "null");
         self
     }
 
@@ -72,6 +100,34 @@ impl<'b> Object<'b> {
     pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) -> &mut Self {
         self.name(name);
         Object::write(self.into, fill);
+        self
+    }
+
+    /// A field with a list of objects, one for each of `items`.
+    pub fn list<T>(
+        &mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        mut fill: impl FnMut(&mut Object<'_>, T),
+    ) -> &mut Self {
+        self.name(name);
+        let mut separator = b'[';
+        for item in items {
+            self.into.push(separator);
+            Object::write(self.into, |object| fill(object, item));
+            separator = b',';
+        }
+        if separator == b'[' {
+            self.into.push(b'[');
+        }
+        self.into.push(b']');
+        self
+    }
+
+    /// A field whose value `write` appends.
+    pub fn with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
+        self.name(name);
+        write(self.into);
         self
     }
 
@@ -107,13 +163,21 @@ mod tests {
         Object::write(&mut bytes, |object| {
             object.text("z", "a \"b\"\n").put("a", &1);
             object.id("i", "a:1").hex("h", &[0x0f; 16]);
+            object.shown("s", 7).number("n", -1_i64).null("u");
+            object
+                .id_or_null("o", None)
+                .list("l", [1, 2], |item, number| {
+                    item.number("k", number);
+                });
+            object.list("e", [0_u8; 0], |_, _| {});
+            object.with("w", |out| out.extend_from_slice(b"true"));
             object.object("none", |_| {});
             object.object("some", |some| {
                 some.text_or_null("x", None::<&str>)
                     .put("y", &json!([1, null]));
             });
         });
-        let text = r#">{"z":"a \"b\"\n","a":1,"i":"a:1","h":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","none":{},"some":{"x":null,"y":[1,null]}}"#;
+        let text = r#">{"z":"a \"b\"\n","a":1,"i":"a:1","h":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","s":"7","n":-1,"u":null,"o":null,"l":[{"k":1},{"k":2}],"e":[],"w":true,"none":{},"some":{"x":null,"y":[1,null]}}"#;
         assert_eq!(String::from_utf8(bytes.clone()).unwrap(), text);
         let value: Value = serde_json::from_slice(&bytes[1..]).unwrap();
         assert_eq!(value["z"], "a \"b\"\n");

@@ -83,19 +83,20 @@ impl Receipt {
         out.reserve(768);
         Object::write(out, |object| {
             object
-                .id("receipt_id", self.receipt.receipt())
-                .id("purchase_id", self.purchase)
-                .id("user_id", &self.user)
-                .id("product_id", &self.product)
-                .put("quantity", &self.quantity)
+                .shown("receipt_id", self.receipt.receipt())
+                .shown("purchase_id", self.purchase)
+                .id("user_id", self.user.as_str())
+                .id("product_id", self.product.as_str())
+                .number("quantity", self.quantity)
                 .money("amount", self.amount.get(), self.currency)
-                .id("captured_at", self.captured_at)
+                .shown("captured_at", self.captured_at)
                 .hex("integrity_hash", &self.integrity_hash)
-                .id("key_id", &self.key_id)
+                .id("key_id", self.key_id.as_str())
                 .hex("hmac", &self.hmac);
             if let Some(Signed { key_id, signature }) = &self.ed25519 {
                 object.object("ed25519", |seal| {
-                    seal.id("key_id", key_id).hex("signature", signature);
+                    seal.id("key_id", key_id.as_str())
+                        .hex("signature", signature);
                 });
             }
         });

@@ -1,52 +1,48 @@
-//! Owns the JSON of holds and purchases, written by hand because the shop waits for it.
+//! Owns the JSON of holds and purchases, written field by field because the shop waits for it.
 //!
 //! Invariant: the same view gives the same bytes, so a replayed response is the same.
 
 use crate::engine::event::Quote;
 use crate::engine::metadata::Metadata;
 use crate::engine::view::{HoldView, PaymentBegun, PurchaseView};
-use crate::json;
+use crate::ids::{AuthorizationId, CaptureId, PromotionCode};
+use crate::json::{self, Object};
 use crate::receipts::{Receipt, UnknownKey};
 
 /// The JSON of a hold that is read: with its purchase's id once a payment has started.
 pub fn hold_read(view: &HoldView) -> Vec<u8> {
-    let mut out = hold(view);
-    out.pop();
-    json::raw(&mut out, ",\"purchase_id\":");
-    match view.payments {
-        PaymentBegun::None => json::raw(&mut out, "null"),
-        PaymentBegun::Some => json::shown(&mut out, view.purchase),
-    }
-    json::raw(&mut out, "}");
+    let mut out = Vec::with_capacity(384);
+    Object::write(&mut out, |object| {
+        hold_fields(object, view);
+        match view.payments {
+            PaymentBegun::None => object.null("purchase_id"),
+            PaymentBegun::Some => object.shown("purchase_id", view.purchase),
+        };
+    });
     out
 }
 
 pub fn hold(view: &HoldView) -> Vec<u8> {
     let mut out = Vec::with_capacity(384);
-    json::raw(&mut out, "{\"hold_id\":\"h_");
-    json::digits(&mut out, view.purchase);
-    json::raw(&mut out, "\",\"product_id\":");
-    json::id(&mut out, view.product.as_str());
-    json::raw(&mut out, ",\"quantity\":");
-    json::number(&mut out, view.quantity);
-    json::raw(&mut out, ",\"status\":");
-    json::id(&mut out, view.state.as_str());
-    json::raw(&mut out, ",");
-    quote(&mut out, &view.quote);
-    json::raw(&mut out, ",\"expires_at\":");
-    json::shown(&mut out, view.expires_at);
-    json::raw(&mut out, "}");
+    Object::write(&mut out, |object| hold_fields(object, view));
     out
 }
 
-/// `"unit_price":…,"discount":…,"amount":…`.
-fn quote(out: &mut Vec<u8>, quote: &Quote) {
-    json::raw(out, "\"unit_price\":");
-    json::money(out, quote.unit_price.get(), quote.currency);
-    json::raw(out, ",\"discount\":");
-    json::money(out, quote.discount.get(), quote.currency);
-    json::raw(out, ",\"amount\":");
-    json::money(out, quote.amount.get(), quote.currency);
+fn hold_fields(object: &mut Object<'_>, view: &HoldView) {
+    object
+        .shown("hold_id", view.purchase.hold())
+        .id("product_id", view.product.as_str())
+        .number("quantity", view.quantity)
+        .id("status", view.state.as_str());
+    quote(object, &view.quote);
+    object.shown("expires_at", view.expires_at);
+}
+
+fn quote(object: &mut Object<'_>, quote: &Quote) {
+    object
+        .money("unit_price", quote.unit_price.get(), quote.currency)
+        .money("discount", quote.discount.get(), quote.currency)
+        .money("amount", quote.amount.get(), quote.currency);
 }
 
 pub fn purchase(
@@ -54,84 +50,57 @@ pub fn purchase(
     gateway: &str,
     receipt: Result<Option<&Receipt>, &UnknownKey>,
 ) -> Vec<u8> {
+    let currency = view.quote.currency;
     let mut out = Vec::with_capacity(1_536);
-    json::raw(&mut out, "{\"purchase_id\":\"p_");
-    json::digits(&mut out, view.purchase);
-    json::raw(&mut out, "\",\"user_id\":");
-    json::id(&mut out, view.user.as_str());
-    json::raw(&mut out, ",\"product_id\":");
-    json::id(&mut out, view.product.as_str());
-    json::raw(&mut out, ",\"quantity\":");
-    json::number(&mut out, view.quantity);
-    json::raw(&mut out, ",\"currency\":");
-    json::id(&mut out, view.quote.currency.as_str());
-    json::raw(&mut out, ",");
-    quote(&mut out, &view.quote);
-    json::raw(&mut out, ",\"refunded_amount\":");
-    json::money(&mut out, view.refunded.get(), view.quote.currency);
-    json::raw(&mut out, ",\"charged_back_amount\":");
-    json::money(&mut out, view.charged_back.get(), view.quote.currency);
-    json::raw(&mut out, ",\"disputes\":[");
-    for (place, dispute) in view.disputes.iter().enumerate() {
-        if place > 0 {
-            json::raw(&mut out, ",");
-        }
-        json::raw(&mut out, "{\"opened_at\":");
-        json::shown(&mut out, dispute.opened_at);
-        json::raw(&mut out, ",\"amount\":");
-        json::money(&mut out, dispute.amount.get(), view.quote.currency);
-        json::raw(&mut out, ",\"status\":");
-        json::id(&mut out, dispute.status.as_str());
-        json::raw(&mut out, "}");
-    }
-    json::raw(&mut out, "]");
-    json::raw(&mut out, ",\"promotion_code\":");
-    let promotion = view.promotion.as_ref();
-    json::id_or_null(&mut out, promotion.map(crate::ids::PromotionCode::as_str));
-    json::raw(&mut out, ",\"metadata\":");
-    metadata(&mut out, &view.metadata);
-    json::raw(&mut out, ",\"status\":");
-    json::id(&mut out, view.state.as_str());
-    json::raw(&mut out, ",\"reason\":");
-    json::id_or_null(&mut out, view.reason);
-    json::raw(&mut out, ",\"created_at\":");
-    json::shown(&mut out, view.created_at());
-    json::raw(&mut out, ",\"updated_at\":");
-    json::shown(&mut out, view.updated_at());
-    json::raw(&mut out, ",\"gateway\":");
-    gateway_names(&mut out, view, gateway);
-    json::raw(&mut out, ",\"receipt\":");
-    match receipt {
-        Ok(Some(receipt)) => receipt.write_json(&mut out),
-        Ok(None) => json::raw(&mut out, "null"),
-        Err(missing) => {
-            json::raw(
-                &mut out,
-                "null,\"receipt_unavailable\":{\"receipt_id\":\"r_",
-            );
-            json::digits(&mut out, view.purchase);
-            json::raw(&mut out, "\",\"key_id\":");
-            json::id(&mut out, missing.key_id.as_str());
-            json::raw(&mut out, "}");
-        }
-    }
-    json::raw(&mut out, ",\"history\":[");
-    for (place, entry) in view.history.iter().enumerate() {
-        if place > 0 {
-            json::raw(&mut out, ",");
-        }
-        json::raw(&mut out, "{\"at\":");
-        json::shown(&mut out, entry.at);
-        json::raw(&mut out, ",\"event\":");
-        json::id(&mut out, entry.step.as_str());
-        json::raw(&mut out, ",\"lsn\":");
-        json::number(&mut out, entry.lsn.0);
-        json::raw(&mut out, "}");
-    }
-    json::raw(&mut out, "]}");
+    Object::write(&mut out, |object| {
+        object
+            .shown("purchase_id", view.purchase)
+            .id("user_id", view.user.as_str())
+            .id("product_id", view.product.as_str())
+            .number("quantity", view.quantity)
+            .id("currency", currency.as_str());
+        quote(object, &view.quote);
+        object
+            .money("refunded_amount", view.refunded.get(), currency)
+            .money("charged_back_amount", view.charged_back.get(), currency)
+            .list("disputes", &view.disputes, |object, dispute| {
+                object
+                    .shown("opened_at", dispute.opened_at)
+                    .money("amount", dispute.amount.get(), currency)
+                    .id("status", dispute.status.as_str());
+            })
+            .id_or_null(
+                "promotion_code",
+                view.promotion.as_ref().map(PromotionCode::as_str),
+            )
+            .with("metadata", |out| metadata(out, &view.metadata))
+            .id("status", view.state.as_str())
+            .id_or_null("reason", view.reason)
+            .shown("created_at", view.created_at())
+            .shown("updated_at", view.updated_at())
+            .object("gateway", |object| gateway_fields(object, view, gateway));
+        match receipt {
+            Ok(Some(receipt)) => object.with("receipt", |out| receipt.write_json(out)),
+            Ok(None) => object.null("receipt"),
+            Err(missing) => object
+                .null("receipt")
+                .object("receipt_unavailable", |object| {
+                    object
+                        .shown("receipt_id", view.purchase.receipt())
+                        .id("key_id", missing.key_id.as_str());
+                }),
+        };
+        object.list("history", &view.history, |object, entry| {
+            object
+                .shown("at", entry.at)
+                .id("event", entry.step.as_str())
+                .number("lsn", entry.lsn.0);
+        });
+    });
     out
 }
 
+/// The keys are the shop's, so they are escaped, too.
 fn metadata(out: &mut Vec<u8>, metadata: &Metadata) {
     json::raw(out, "{");
     for (place, (key, value)) in metadata.pairs().enumerate() {
@@ -145,25 +114,22 @@ fn metadata(out: &mut Vec<u8>, metadata: &Metadata) {
     json::raw(out, "}");
 }
 
-fn gateway_names(out: &mut Vec<u8>, view: &PurchaseView, gateway: &str) {
+fn gateway_fields(object: &mut Object<'_>, view: &PurchaseView, gateway: &str) {
     // The gateway's ids use the alphabet of ids.
     let authorization = view.authorization.as_ref();
     let capture = view.capture.as_ref();
-    json::raw(out, "{\"name\":");
-    json::id(out, gateway);
-    json::raw(out, ",\"authorization_id\":");
-    json::id_or_null(out, authorization.map(crate::ids::AuthorizationId::as_str));
-    json::raw(out, ",\"capture_id\":");
-    json::id_or_null(out, capture.map(crate::ids::CaptureId::as_str));
-    json::raw(out, ",\"captured_amount\":");
+    object
+        .id("name", gateway)
+        .id_or_null(
+            "authorization_id",
+            authorization.map(AuthorizationId::as_str),
+        )
+        .id_or_null("capture_id", capture.map(CaptureId::as_str));
     match view.captured {
-        Some((amount, Some(currency))) => json::money(out, amount.get(), currency),
-        Some((amount, None)) => {
-            json::raw(out, "{\"value\":");
-            json::number(out, amount.get());
-            json::raw(out, ",\"currency\":null}");
-        }
-        None => json::raw(out, "null"),
-    }
-    json::raw(out, "}");
+        Some((amount, Some(currency))) => object.money("captured_amount", amount.get(), currency),
+        Some((amount, None)) => object.object("captured_amount", |object| {
+            object.number("value", amount.get()).null("currency");
+        }),
+        None => object.null("captured_amount"),
+    };
 }

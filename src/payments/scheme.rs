@@ -8,7 +8,7 @@
 use crate::engine::event::{DeclineCause, RetryAdvice};
 use crate::ids::GatewayCode;
 
-/// The most codes that one list may have.
+/// Maximum number of codes in one list.
 pub const CODES_MAX: usize = 256;
 
 /// Which declines forbid or limit another try with the same card.
@@ -51,7 +51,6 @@ pub enum SchemeError {
     /// A code stands in both lists.
     #[error("the code `{0}` is in both lists, never_retry_codes and limited_codes; keep it in one")]
     InBoth(GatewayCode),
-    /// Too many.
     #[error("a list of decline codes has more than {CODES_MAX} entries")]
     TooMany,
 }

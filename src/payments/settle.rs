@@ -26,16 +26,16 @@ use hashbrown::HashSet;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// How a capture of another sum is settled.
+/// How a different capture is settled.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum SettleAs {
-    /// The gateway's sum is booked and its receipt sealed.
+    /// The gateway's amount is booked and its receipt sealed.
     Captured,
-    /// What is left at the gateway is given back.
+    /// What is left at the gateway is refunded.
     Voided,
 }
 
-/// Paid purchases whose books are to be compared with the gateway's.
+/// Paid purchases to compare with the gateway's books.
 #[derive(Debug, Default)]
 pub(super) struct Suspects(Mutex<HashSet<PurchaseId>>);
 
@@ -50,10 +50,11 @@ impl Suspects {
 }
 
 impl Payments {
-    /// Settles a capture of a different amount than requested, or a void that the gateway refuses, as the
-    /// operator wants it. Resolves and goes on like [`Payments::pay`], with the purchase then;
-    /// [`Refusal::WrongState`] where there is nothing to settle in this way. What `acted` makes of the
-    /// purchase as it was, and of the sum that is booked, stands in the log with the step.
+    /// Settles a capture of a different amount than requested, or a void that the gateway refuses,
+    /// as the operator orders. Resolves and continues like [`Payments::pay`], with the purchase as
+    /// it is then; [`Refusal::WrongState`] if there is nothing to settle in this way. `acted` turns
+    /// the purchase before it, and the booked amount, into the audit record, which is appended with
+    /// the step.
     pub fn settle_capture(
         self: &Arc<Self>,
         purchase: PurchaseId,
@@ -120,7 +121,7 @@ impl Payments {
             Ok(LookupResult::Captured(money)) if money.currency == Some(view.quote.currency) => {
                 Ok(money)
             }
-            // Nothing is left to book, or in a currency in which the product has no price.
+            // Nothing is left to book, or it is in a currency in which the product has no price.
             Ok(_) => Err(Refusal::WrongState),
             Err(_) => Err(Refusal::GatewayUnavailable),
         };
@@ -160,12 +161,12 @@ impl Payments {
             return Ok(recorded);
         }
         let step = PaymentStep::RefundedAtGateway(refunded);
-        // Refused where our books say as much.
+        // Refused if our books show as much.
         let found = self.record_if_allowed(purchase, step)?;
         Ok(found.unwrap_or(recorded))
     }
 
-    /// Writes a step down; `None` where the purchase's state refuses it.
+    /// Records a step; `None` if the purchase's state refuses it.
     pub(super) fn record_if_allowed(
         &self,
         purchase: PurchaseId,
@@ -192,7 +193,7 @@ impl Payments {
         }
     }
 
-    /// What the gateway has of a payment.
+    /// The state of a payment at the gateway.
     pub(super) async fn look_up(&self, view: &PurchaseView) -> Result<LookupResult, Trouble> {
         let inquiry = inquiry_of(self, view);
         self.calls()
@@ -200,8 +201,8 @@ impl Payments {
             .await
     }
 
-    /// Compares a paid purchase with the gateway's books, where somebody asked for it, and writes
-    /// down what went back there without us.
+    /// Compares a paid purchase with the gateway's books, if that was requested, and records
+    /// refunds that were made there without us.
     pub(super) async fn compare_books(
         &self,
         view: &PurchaseView,
@@ -220,13 +221,14 @@ impl Payments {
             return self.refunds_came_back(view, total).await;
         }
         let step = PaymentStep::RefundedAtGateway(total);
-        // Refused where our books say as much.
+        // Refused if our books show as much.
         self.record_if_allowed(view.purchase, step)?;
         Ok(DriveEnd::Reached)
     }
 
-    /// The gateway has given back `total`, which is less than our books say: refunds failed after they
-    /// had succeeded. Each of ours is looked up; what is missing then was refunded at its own site.
+    /// The gateway has refunded `total`, which is less than our books show: refunds failed after
+    /// they had succeeded. Each of ours is looked up; what is still missing was refunded at the
+    /// gateway's own site.
     async fn refunds_came_back(
         &self,
         view: &PurchaseView,
@@ -279,12 +281,12 @@ impl Payments {
         match again {
             Some(again) if again == total => {
                 let step = PaymentStep::LessRefundedAtGateway(total);
-                // Refused where all of it were refunds of ours, which the gateway says it has made.
+                // Refused if all of it were refunds of ours, which the gateway says it has made.
                 self.record_if_allowed(purchase, step)?;
                 Ok(DriveEnd::Reached)
             }
             Some(again) if again >= left => Ok(DriveEnd::Reached),
-            // It moves, or the gateway could not say: compare once more, later.
+            // It is changing, or the gateway could not tell: compare again later.
             Some(_) | None => {
                 self.suspects().put(purchase);
                 Ok(DriveEnd::Open)
@@ -293,7 +295,7 @@ impl Payments {
     }
 }
 
-/// What the gateway gave back of a purchase, where it has the capture that our books have.
+/// What the gateway has refunded of a purchase, if it has the capture of our books.
 pub(super) fn refunded_of(view: &PurchaseView, found: &LookupResult) -> Option<Amount> {
     let (LookupResult::Captured(money) | LookupResult::Refunded(money)) = found else {
         return None;
@@ -310,7 +312,7 @@ fn settles(view: &PurchaseView) -> bool {
     )
 }
 
-/// Whether the gateway has books of it: what costs nothing went to none.
+/// Whether the gateway has books of it: a free purchase went to no gateway.
 pub(super) fn has_books(view: &PurchaseView) -> bool {
     view.state.units() == Units::Sold && view.quote.amount > Amount::ZERO
 }

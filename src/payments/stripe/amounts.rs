@@ -7,14 +7,14 @@
 use crate::engine::payable::AmountRule;
 use crate::money::Currency;
 
-/// Currencies whose minor unit at Stripe is not that of ISO 4217: the same number would be another
-/// sum of money.
+/// Currencies whose minor unit at Stripe differs from ISO 4217: the same number would be another
+/// amount of money.
 const OTHER_MINOR_UNITS: [&str; 3] = ["ISK", "MGA", "UGX"];
 
 /// Currencies with three decimals, of which the last must be 0.
 const THREE_DECIMALS: [&str; 7] = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
 
-/// The smallest charge, in minor units. Where a currency is not named, Stripe names none.
+/// The smallest charge, in minor units. For other currencies Stripe names none.
 const LEAST: [(&str, i64); 31] = [
     ("AED", 200),
     ("ARS", 50),
@@ -51,17 +51,18 @@ const LEAST: [(&str, i64); 31] = [
 
 /// The largest charge of most currencies: eight digits.
 const MOST: i64 = 99_999_999;
-/// Of these: more digits.
+/// Exceptions, with more digits.
 const MOST_OF: [(&str, i64); 3] = [
     ("COP", 9_999_999_999),
     ("IDR", 999_999_999_999),
     ("INR", 999_999_999),
 ];
 
-/// Which amounts Stripe takes in `currency`; `None`: none, as it counts the currency otherwise.
+/// The amounts that Stripe accepts in `currency`; `None`: none, because its minor unit differs
+/// there.
 ///
-/// HUF and TWD have two decimals here: that Stripe pays them out in whole units only is no matter of
-/// charges.
+/// HUF and TWD have two decimals here: Stripe pays them out in whole units only, which does not
+/// concern charges.
 pub(super) fn rule(currency: Currency) -> Option<AmountRule> {
     let code = currency.as_str();
     if OTHER_MINOR_UNITS.contains(&code) {

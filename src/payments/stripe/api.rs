@@ -1,7 +1,7 @@
-//! Owns one exchange with Stripe: a request of ours, and what its answer means, read.
+//! Owns one exchange with Stripe: a request, and the meaning of its response.
 //!
-//! Invariant: a good answer that cannot be read is as good as none: unknown where money may have
-//! moved. Says once, loudly, when Stripe does not accept the key, and once when it does again.
+//! Invariant: a successful response that cannot be read counts as none: unknown if money may have
+//! moved. It is logged once if Stripe refuses the key, and once if it accepts it again.
 //! Deliberately absent: which requests make up a call (`flow`, `find`, `refunds`).
 
 use super::classify::{Back, Classification, Moves, classify};
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Stripe's interface.
+/// Stripe's API.
 pub(super) struct Api {
     client: StripeClient,
     key_refused: AtomicBool,
@@ -44,7 +44,7 @@ impl Api {
             .map_or_else(|| Clock::System.wall(), |now| now())
     }
 
-    /// The pace of requests.
+    /// The pacer of requests.
     pub(super) const fn pacer(&self) -> &Pacer {
         self.client.pacer()
     }
@@ -67,7 +67,7 @@ impl Api {
             .map_err(|(verdict, _)| verdict)
     }
 
-    /// Asks for something to be done, under `key` where it has one.
+    /// Sends a POST, under `key` if it has one.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -79,7 +79,7 @@ impl Api {
         posted.map_err(|(verdict, _)| verdict)
     }
 
-    /// The same, where it makes a difference whether a refusal comes from store.
+    /// The same, if it matters whether a refusal is a stored one.
     pub(super) async fn post_told<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -130,7 +130,7 @@ impl Api {
         }
     }
 
-    /// Slows down where Stripe asks for it.
+    /// Slows down if Stripe asks for it.
     fn obey(&self, reply: &StripeResponse, error: Option<&ApiError>) {
         let of_one_object = error.is_some_and(|it| it.code.as_deref() == Some("lock_timeout"));
         match (reply.status, reply.retry_after) {

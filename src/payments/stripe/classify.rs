@@ -16,31 +16,30 @@ use crate::payments::gateway::{CallResult, Decline, DeclinedBy, Trouble};
 /// Whether a request can move money.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Moves {
-    /// Making an intent that is not confirmed, and reading.
+    /// Creating an unconfirmed intent, and reading.
     Nothing,
     /// Confirming, capturing, canceling, refunding.
     Money,
 }
 
-/// What came back.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Back<'a> {
-    /// An answer; `error` is what it says of why, where it says.
+    /// A response.
     Answer {
-        /// The HTTP status.
         status: u16,
-        /// Whether it was stored.
+        /// Whether it is a stored response.
         told: ResponseOrigin,
         /// Whether the same request may be sent again.
         again: ResendAllowed,
-        /// Its `error`, where that could be read.
+        /// Its `error`, if it could be read.
         error: Option<&'a ApiError>,
     },
-    /// None.
+    /// No response.
     Lost(NoResponse),
 }
 
-/// What it means.
+/// The meaning of an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Classification {
     /// It was done, now or earlier under the same key.
@@ -51,16 +50,16 @@ pub(super) enum Classification {
     Retriable(Trouble),
     /// It may have been done.
     Unknown(Trouble),
-    /// Something broke at Stripe when the key was first used, and that is what the key will say
-    /// for ever: it may have been done, and nothing more will come of this key.
+    /// Stripe failed internally when the key was first used, and the key repeats that for ever: it
+    /// may have been done, and this key leads no further.
     KeySpent,
-    /// The key was used for something else.
+    /// The key was used for another request.
     KeyMismatch,
-    /// Nothing was done: Stripe does not accept our secret key, or not for this.
+    /// Nothing was done: Stripe refuses our secret key, or refuses it for this request.
     KeyRefused,
 }
 
-/// What `back` means for a request that moves what `moves` says.
+/// The meaning of `back` for a request that can move what `moves` says.
 pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Classification {
     let unknown = |trouble| match moves {
         Moves::Money => Classification::Unknown(trouble),
@@ -81,18 +80,17 @@ pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Classification {
     match status {
         200..=299 => Classification::Done,
         401 | 403 => Classification::KeyRefused,
-        // A refusal that does not say why is not known to be one: it may be cut off, or said by
-        // something else on the way.
+        // A refusal without a reason is not trusted: it may be cut off, or come from a proxy.
         400 | 402 | 404..=408 | 410..=428 | 430..=499 if error.is_none() => {
             unknown(Trouble::Internal)
         }
         402 => Classification::Declined(declined(DeclinedBy::Issuer, error)),
-        // What it would take another time is no refusal.
+        // If a repeat may succeed, it is not a refusal.
         400..=428 | 430..=499 if again == ResendAllowed::Yes => unknown(Trouble::Busy),
-        // Another request with this key, or about this object, is under way.
+        // Another request with this key, or about this object, is in progress.
         409 => unknown(Trouble::Busy),
         429 if code == Some("lock_timeout") => unknown(Trouble::Busy),
-        // The same key would be answered the same: first what there is of it.
+        // The same key would repeat this response, so look up first.
         429 if again == ResendAllowed::No => unknown(Trouble::Busy),
         429 => Classification::Retriable(Trouble::Busy),
         400..=499 if is("idempotency_error") => Classification::KeyMismatch,
@@ -103,7 +101,7 @@ pub(super) fn classify(back: &Back<'_>, moves: Moves) -> Classification {
     }
 }
 
-/// A decline with Stripe's word for why: the issuer's where there is one.
+/// A decline with Stripe's code, the issuer's if there is one.
 pub(super) fn declined(by: DeclinedBy, error: Option<&ApiError>) -> Decline {
     let word = |error: &ApiError| {
         let word = error.decline_code.as_deref().or(error.code.as_deref())?;
@@ -116,8 +114,8 @@ pub(super) fn declined(by: DeclinedBy, error: Option<&ApiError>) -> Decline {
 }
 
 impl Classification {
-    /// The answer to a call that ends with this. `Done` is no such end: its callers read what was
-    /// done.
+    /// The result of a call that ends with this. Never called with `Done`, whose callers read what
+    /// was done.
     pub(super) fn answer<T>(self) -> CallResult<T> {
         match self {
             Self::Declined(decline) => CallResult::Declined(decline),

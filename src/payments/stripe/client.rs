@@ -31,21 +31,21 @@ const STRIPE_VERSION: &str = "2025-10-29.clover";
 /// How long a connection is kept for the next request. Stripe closes idle ones later than this.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoResponse {
     /// Nothing was sent.
     Unsent(Trouble),
-    /// It may have arrived, and may have had effect.
+    /// It may have arrived, and may have had an effect.
     Sent(Trouble),
 }
 
-/// Whether Stripe answered from what it had stored under the idempotency key.
+/// Whether Stripe's response was stored under the idempotency key.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum ResponseOrigin {
-    /// The request was carried out, or refused, now.
+    /// The request was executed, or refused, now.
     Now,
-    /// An earlier request's answer, as it was then.
+    /// It is the stored response of an earlier request.
     Again,
 }
 
@@ -54,23 +54,23 @@ pub(super) enum ResponseOrigin {
 pub(super) enum ResendAllowed {
     /// It may.
     Yes,
-    /// It would be answered the same.
+    /// The response would be the same.
     No,
     /// It does not say.
     Unsaid,
 }
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug)]
 pub(super) struct StripeResponse {
     pub(super) status: u16,
     pub(super) told: ResponseOrigin,
     pub(super) again: ResendAllowed,
-    /// Not before so long.
+    /// The earliest time for another request.
     pub(super) retry_after: Option<Duration>,
-    /// Stripe's name for the request, for its support.
+    /// Stripe's id of the request, for its support.
     pub(super) request_id: Option<String>,
-    /// `None`: it could not be read to its end.
+    /// `None`: it could not be read completely.
     pub(super) body: Option<Bytes>,
 }
 
@@ -94,10 +94,10 @@ pub(super) struct StripeClient {
     body_bytes_max: usize,
 }
 
-/// Why there is no client.
+/// Why the client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The key cannot be a header.
+    /// The key is not a valid header.
     #[error(
         "payments.stripe.secret_key has characters that a header cannot contain; use the key as Stripe shows it"
     )]
@@ -141,8 +141,8 @@ impl StripeClient {
         })
     }
 
-    /// Sends one request and reads its answer. A request on a kept connection that was closed
-    /// before anything was written is written on another; nothing else is sent again here.
+    /// Sends one request and reads its response. If a pooled connection was closed before anything
+    /// was written, the request is written on another one; nothing else is repeated here.
     pub(super) async fn send(&self, call: StripeRequest<'_>) -> Result<StripeResponse, NoResponse> {
         let _permit = self.permit().await?;
         self.pacer.sent();
@@ -157,7 +157,7 @@ impl StripeClient {
         Ok(self.read(response).await)
     }
 
-    /// The pace of requests.
+    /// The pacer of requests.
     pub(super) const fn pacer(&self) -> &Pacer {
         &self.pacer
     }

@@ -25,24 +25,24 @@ use crate::payments::gateway::{
 use crate::time::UnixMs;
 use std::cmp::Reverse;
 
-/// Keys that are tried one after the other where Stripe broke under each.
+/// Maximum number of keys to try if Stripe failed internally under each.
 pub(super) const KEYS_MAX: u32 = 32;
 
-/// Stripe keeps keys for 24 hours at least; an hour less, for clocks that differ.
+/// Stripe stores keys for at least 24 hours; one hour less, in case clocks differ.
 const KEYS_KEPT_MS: u64 = 23 * 3_600_000;
 
-/// A card is asked no later than this after the payment's start: what Stripe's search shows is up
+/// A card is not charged later than this after the payment's start, because Stripe's search is up
 /// to an hour behind.
 const ASKED_UNTIL_MS: u64 = 22 * 3_600_000;
 
-/// Intents of a reference are made between its start and when keys are too old to make one; and
-/// for clocks that differ.
+/// Intents of a reference are created between its start and the age at which keys are too old; this
+/// allows for different clocks.
 const CLOCKS_DIFFER_MS: u64 = 3_600_000;
 
-/// Pages of 100 that are read to find one intent.
+/// Maximum number of pages of 100 to read for one intent.
 const PAGES_MAX: u32 = 100;
 
-/// What is paid, as every call has it: the same each time, or Stripe refuses the key.
+/// The payment as every call has it: always the same, otherwise Stripe refuses the key.
 pub(super) struct PaymentDetails {
     pub(super) reference: Reference,
     pub(super) amount: Amount,
@@ -51,26 +51,26 @@ pub(super) struct PaymentDetails {
     pub(super) started_at: UnixMs,
 }
 
-/// What came of going by key.
+/// The result of a look-up by key.
 pub(super) enum KeyLookup {
-    /// The intent of this reference; `ResendAllowed` as it was then.
+    /// The intent of this reference, and whether the response is a stored one.
     Intent(Box<Intent>, ResponseOrigin),
-    /// Stripe refuses to make one, so there is none.
+    /// Stripe refuses to create one, so there is none.
     Refused(Decline),
-    /// Not known now.
+    /// Unknown for now.
     Trouble(Classification),
-    /// Keys do not lead to it, today or ever.
+    /// Keys do not lead to it, now or ever.
     NotByKey,
 }
 
-/// How long ago a payment was started.
+/// The age of a payment.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Age {
-    /// Its card may be asked.
+    /// Its card may be charged.
     Fresh,
-    /// Its card may not be asked any more; keys still lead to what was made under them.
+    /// Its card may not be charged any more; keys still lead to its intent.
     KeysKept,
-    /// Keys may be forgotten.
+    /// Stripe may have forgotten the keys.
     TooOld,
 }
 
@@ -97,7 +97,7 @@ impl PaymentDetails {
     }
 }
 
-/// Makes the intent of `payment`, not confirmed, or reaches the one that was made.
+/// Creates the unconfirmed intent of `payment`, or finds the existing one.
 pub(super) async fn by_key(api: &Api, payment: &PaymentDetails) -> KeyLookup {
     for n in 1..=KEYS_MAX {
         let key = format!("{}:create:{n}", payment.reference);
@@ -120,13 +120,13 @@ pub(super) async fn by_key(api: &Api, payment: &PaymentDetails) -> KeyLookup {
     KeyLookup::NotByKey
 }
 
-/// The intent as it is now.
+/// The current state of the intent.
 pub(super) async fn by_id(api: &Api, id: &str) -> Result<Intent, Classification> {
     let form = FormFields::new().with("expand[]", "latest_charge");
     api.get(&format!("/v1/payment_intents/{id}"), form).await
 }
 
-/// Every intent of `payment`'s reference, as it is now, what there is most to know of first.
+/// Every intent of `payment`'s reference in its current state, the furthest one first.
 pub(super) async fn by_metadata(
     api: &Api,
     payment: &PaymentDetails,
@@ -152,7 +152,7 @@ async fn in_search(api: &Api, payment: &PaymentDetails) -> Result<Vec<Intent>, C
     }
     let mut found = Vec::new();
     for intent in page.data {
-        // What was searched is as it was when it was indexed, and may match in part only.
+        // The search shows the intent as it was when it was indexed, and also partial matches.
         let intent = by_id(api, intent.id.as_str()).await?;
         if intent::reference(&intent) == Some(payment.reference) {
             found.push(intent);
@@ -161,8 +161,8 @@ async fn in_search(api: &Api, payment: &PaymentDetails) -> Result<Vec<Intent>, C
     Ok(found)
 }
 
-/// Every intent of `payment`'s reference that the list has from the time in which one can have
-/// been made.
+/// Every intent of `payment`'s reference in the list, from the time in which it can have been
+/// created.
 async fn in_list(api: &Api, payment: &PaymentDetails) -> Result<Vec<Intent>, Classification> {
     let from_s = payment.started_at.get().saturating_sub(CLOCKS_DIFFER_MS) / 1_000;
     let until = payment.started_at.plus_ms(KEYS_KEPT_MS + CLOCKS_DIFFER_MS);

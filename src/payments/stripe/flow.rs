@@ -22,7 +22,7 @@ use crate::payments::gateway::{
     DeclinedBy, Inquiry, LookupResult, Reference, Trouble,
 };
 
-/// Sets the order's money aside.
+/// Authorizes the order.
 pub(super) async fn authorize(api: &Api, order: AuthorizeRequest) -> CallResult<Authorization> {
     if amounts::rule(order.currency).is_none() {
         return CallResult::Declined(by_us("currency_not_supported"));
@@ -36,7 +36,7 @@ pub(super) async fn authorize(api: &Api, order: AuthorizeRequest) -> CallResult<
         KeyLookup::Intent(intent, ResponseOrigin::Again) => {
             match find::by_id(api, intent.id.as_str()).await {
                 Ok(intent) => intent,
-                // Nothing was asked of the card in this call.
+                // This call has not charged the card.
                 Err(verdict) => return CallResult::Retriable(verdict.trouble()),
             }
         }
@@ -67,7 +67,7 @@ async fn confirm(api: &Api, reference: Reference, id: &str) -> CallResult<Author
         };
         let to_check = match &verdict {
             Classification::Done | Classification::KeySpent | Classification::KeyMismatch => true,
-            // No card was asked: it is not in a state to be confirmed, or not any more.
+            // The card was not charged: the intent cannot be confirmed, or cannot be any more.
             Classification::Declined(decline) => decline.by == DeclinedBy::Gateway,
             Classification::Retriable(_)
             | Classification::Unknown(_)
@@ -86,7 +86,7 @@ async fn confirm(api: &Api, reference: Reference, id: &str) -> CallResult<Author
     CallResult::Unknown(Trouble::Internal)
 }
 
-/// The answer to an authorization whose intent is at `stage`.
+/// The result of an authorization whose intent is at `stage`.
 async fn authorized(api: &Api, id: &str, stage: IntentStage) -> CallResult<Authorization> {
     match stage {
         IntentStage::Authorized(authorization) => CallResult::Approved(authorization),
@@ -106,7 +106,7 @@ async fn authorized(api: &Api, id: &str, stage: IntentStage) -> CallResult<Autho
     }
 }
 
-/// Takes all that was set aside.
+/// Captures everything that was authorized.
 pub(super) async fn capture(api: &Api, claim: AuthorizationClaim) -> CallResult<CapturedMoney> {
     let Some(id) = claim.authorization else {
         return CallResult::Declined(Decline::BY_GATEWAY);
@@ -130,7 +130,7 @@ pub(super) async fn capture(api: &Api, claim: AuthorizationClaim) -> CallResult<
     }
 }
 
-/// Gives back what was set aside and closes the reference.
+/// Voids the authorization and closes the reference.
 pub(super) async fn void(api: &Api, mut claim: AuthorizationClaim) -> CallResult<()> {
     if let Some(id) = claim.authorization.take() {
         return cancel(api, id.as_str()).await;
@@ -139,7 +139,7 @@ pub(super) async fn void(api: &Api, mut claim: AuthorizationClaim) -> CallResult
     if payment.age(api.now()) != Age::TooOld {
         match find::by_key(api, &payment).await {
             KeyLookup::Intent(intent, _) => return cancel(api, intent.id.as_str()).await,
-            // Stripe makes none for it, now or when it was asked before.
+            // Stripe refuses to create one, now or earlier.
             KeyLookup::Refused(_) => return CallResult::Approved(()),
             KeyLookup::Trouble(verdict) => return CallResult::Retriable(verdict.trouble()),
             KeyLookup::NotByKey => {}
@@ -158,16 +158,16 @@ pub(super) async fn void(api: &Api, mut claim: AuthorizationClaim) -> CallResult
     CallResult::Approved(())
 }
 
-/// Cancels an intent, whether or not money was set aside. Declined where it was captured.
+/// Cancels an intent, whether or not it is authorized. Declined if it is captured.
 async fn cancel(api: &Api, id: &str) -> CallResult<()> {
     cancel_with(api, id, FormFields::new()).await
 }
 
-/// Cancels an intent whose card wants its holder, and leaves the reason with it.
+/// Cancels an intent whose card requires authentication, and stores the reason in it.
 async fn abandon(api: &Api, id: &str) -> CallResult<()> {
     let form = FormFields::new().with("cancellation_reason", ABANDONED);
     match cancel_with(api, id, form).await {
-        // A server that does not take the reason: the intent must not stay open for that.
+        // A server that does not accept the reason: the intent must not stay open because of that.
         CallResult::Declined(_) => cancel(api, id).await,
         other => other,
     }
@@ -193,9 +193,9 @@ async fn cancel_with(api: &Api, id: &str, form: FormFields) -> CallResult<()> {
     }
 }
 
-/// What Stripe has of a payment.
+/// The state of a payment at Stripe.
 pub(super) async fn look_up(api: &Api, mut inquiry: Inquiry) -> Result<LookupResult, Trouble> {
-    // An intent that we were told of and that is not there is no "nothing": the key may be of
+    // An intent whose id we know and that is missing does not mean "nothing": the key may belong to
     // another account.
     let by_id = async |id: &str| find::by_id(api, id).await.map_err(|it| it.trouble());
     if let Some(id) = inquiry.authorization.take() {
@@ -229,7 +229,7 @@ async fn found(api: &Api, intent: Intent) -> Result<LookupResult, Trouble> {
         IntentStage::Captured(money) | IntentStage::Refunded(money) => LookupResult::taken(money),
         IntentStage::Canceled => LookupResult::Voided,
         IntentStage::Underway => return Err(Trouble::Busy),
-        // The answer that said so was lost, and with it the cancellation.
+        // The response to the cancellation was lost.
         IntentStage::Abandoned => LookupResult::Declined(authentication_required()),
         IntentStage::NeedsAction => match abandon(api, intent.id.as_str()).await {
             CallResult::Approved(()) => LookupResult::Declined(authentication_required()),

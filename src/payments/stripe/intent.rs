@@ -1,4 +1,4 @@
-//! Owns what an intent says of a payment: where it is, and what was moved. Pure.
+//! Owns the interpretation of an intent: the stage of the payment, and what was moved. Pure.
 //!
 //! Invariant: an unclear stage is [`IntentStage::Underway`], from which nothing is concluded.
 
@@ -11,26 +11,25 @@ use crate::payments::gateway::{
 };
 use crate::time::UnixMs;
 
-/// Where a payment is.
+/// The stage of a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IntentStage {
-    /// Made and not confirmed: nothing was asked of the card.
+    /// Created and not confirmed: the card was not charged.
     Unconfirmed,
-    /// The issuer said no.
+    /// The issuer declined.
     Declined(Decline),
-    /// The issuer wants to see the cardholder, whom we cannot ask.
+    /// The issuer requires authentication of the cardholder, which is not possible here.
     NeedsAction,
-    /// The issuer wanted to see the cardholder, and it was canceled for that.
+    /// The issuer required authentication, and the intent was canceled because of it.
     Abandoned,
-    /// Stripe is at it, or says what is not known here.
+    /// In progress, or a status that is unknown here.
     Underway,
-    /// Money is set aside.
     Authorized(Authorization),
-    /// Captured, and not refunded completely.
+    /// Captured, and not completely refunded.
     Captured(CapturedMoney),
-    /// All that was taken is given back.
+    /// Captured and completely refunded.
     Refunded(CapturedMoney),
-    /// What was set aside is given back, or nothing was and nothing will be.
+    /// Canceled: voided, or never authorized.
     Canceled,
 }
 
@@ -50,14 +49,14 @@ impl IntentStage {
             IntentStatus::Succeeded => match money(intent) {
                 Some(money) if is_refunded(intent) => Self::Refunded(money),
                 Some(money) => Self::Captured(money),
-                // Stripe does not say what it took: nothing is concluded from that.
+                // Stripe does not say what it captured: nothing is concluded from that.
                 None => Self::Underway,
             },
         }
     }
 
-    /// How much there is to know of it: of two intents under one reference, of which one was lost
-    /// before it was confirmed, the higher one is the payment.
+    /// How far it came: of two intents under one reference, one of which was lost before it was
+    /// confirmed, the higher one is the payment.
     pub(super) const fn weight(&self) -> u8 {
         match self {
             Self::Unconfirmed => 0,
@@ -72,16 +71,16 @@ impl IntentStage {
     }
 }
 
-/// The reason that an intent is canceled with whose card wants its holder. Stripe keeps it, so that
-/// a look-up still knows the decline after the cancellation's answer was lost.
+/// The reason for canceling an intent whose card requires authentication. Stripe stores it, so that
+/// a look-up still knows the decline if the response to the cancellation was lost.
 pub(super) const ABANDONED: &str = "abandoned";
 
-/// Whether it was canceled for that reason, before any money was set aside.
+/// Whether it was canceled for that reason, before it was authorized.
 fn was_abandoned(intent: &Intent) -> bool {
     intent.cancellation_reason.as_deref() == Some(ABANDONED) && intent.charge_id().is_none()
 }
 
-/// What the decline of a card is called that wants its holder to be asked.
+/// The decline of a card that requires authentication.
 pub(super) fn authentication_required() -> Decline {
     Decline {
         by: DeclinedBy::Issuer,
@@ -89,18 +88,18 @@ pub(super) fn authentication_required() -> Decline {
     }
 }
 
-/// The reference of ours that it was made for.
+/// Our reference, if it has one.
 pub(super) fn reference(intent: &Intent) -> Option<Reference> {
     Reference::parse(intent.metadata.get(REFERENCE)?)
 }
 
-/// It as a line of the gateway's books; `None` where no card was ever asked for money, or where
-/// its currency is none of ISO 4217.
+/// The intent as a line of the gateway's books; `None` if no card was ever charged, or if its
+/// currency is not one of ISO 4217.
 pub(super) fn charged(intent: &Intent) -> Option<Charged> {
     intent.charge_id()?;
     let captured = captured(intent).unwrap_or(0);
     let refunded = match captured {
-        // What was set aside and let go counts as refunded at Stripe; no money moved.
+        // A released authorization counts as refunded at Stripe; no money moved.
         0 => 0,
         captured => refunded(intent).min(captured),
     };
@@ -132,7 +131,7 @@ fn currency(intent: &Intent) -> Option<Currency> {
     Currency::parse(&intent.currency.to_ascii_uppercase())
 }
 
-/// What was taken; `None` where it does not say.
+/// The captured amount; `None` if it is not there.
 fn captured(intent: &Intent) -> Option<i64> {
     if intent.status != IntentStatus::Succeeded {
         return Some(0);
@@ -167,7 +166,7 @@ fn authorization(intent: &Intent) -> Authorization {
     }
 }
 
-/// The charge's name, which is what a statement shows; the intent's where it is not told.
+/// The charge's id, which a statement shows; the intent's if there is none.
 pub(super) fn capture_id(intent: &Intent) -> CaptureId {
     let charge = intent.charge_id().and_then(CaptureId::parse);
     charge.unwrap_or_else(|| {

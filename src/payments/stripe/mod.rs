@@ -44,14 +44,14 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// A gateway with these settings. It connects when it is first asked.
+    /// A gateway with these settings. It connects on the first call.
     pub fn new(settings: StripeSettings) -> Result<Self, ClientError> {
         Ok(Self {
             api: Api::new(StripeClient::new(settings)?),
         })
     }
 
-    /// Which amounts in `currency` it takes, whatever its settings; `None`: none at all.
+    /// The amounts that it accepts in `currency`, whatever its settings; `None`: none at all.
     pub fn amounts_in(currency: Currency) -> Option<AmountRule> {
         amounts::rule(currency)
     }

@@ -21,35 +21,34 @@ use tokio::time::Instant;
 /// Maximum calls in one queue; further ones get `Busy` and are retried.
 const WAITING_MAX: usize = 10_000;
 
-/// Turns that one queue has before the other, while both wait.
+/// Turns of one queue before the other gets one, while both wait.
 const URGENT_IN_A_ROW: u32 = 3;
 
-/// How much earlier than its time a request may begin, where none began before it.
+/// How much earlier than its time a request may begin if none began before it.
 const BURST: Duration = Duration::from_millis(100);
 
-/// The longest that Stripe is believed to want no requests.
+/// The longest pause that Stripe is allowed to impose.
 const PAUSE_MAX: Duration = Duration::from_mins(1);
 
-/// The pace that slowing down begins at where none is configured: a request a millisecond.
+/// The pace from which to slow down if none is configured: a request per millisecond.
 const UNPACED: Duration = Duration::from_millis(1);
 
-/// How often the pace is looked at, and from how many of ten requests that were too many on it slows
-/// down: a few now and then are no sign of a lower limit.
+/// How often the pace is adjusted, and from how many of ten rejected requests on it slows down: a
+/// few now and then are no sign of a lower limit.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
 const TOO_MANY_OF_TEN: u32 = 1;
 
-/// What the pace becomes then, how far it slows down in all, and how it comes back.
+/// The factor of slowing down, its maximum, and the factor of recovering.
 const SLOWER: f64 = 1.5;
 const SLOWEST: f64 = 50.0;
 const FASTER: f64 = 0.97;
 
-/// Requests that were paid for and not sent, at most.
+/// Maximum number of requests that were paid for and not sent.
 const PREPAID_MAX: u32 = 64;
 
-/// The pace.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    /// Between two requests; `None`: as they come.
+    /// Time between two requests; `None`: no limit.
     interval: Option<Duration>,
     queues: [PacerQueue; 2],
     state: parking_lot::Mutex<PacerState>,
@@ -57,37 +56,37 @@ pub(super) struct Pacer {
 
 #[derive(Debug, Default)]
 struct PacerQueue {
-    /// Whoever has it is first; tokio's lock is fair.
+    /// The call that holds it is the first in the queue; tokio's lock is fair.
     first: tokio::sync::Mutex<()>,
     waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct PacerState {
-    /// When the next request is due, had all come evenly.
+    /// When the next request is due if all were evenly spaced.
     next: Instant,
     paused_until: Instant,
     prepaid: u32,
     urgent_in_a_row: u32,
-    /// How many times slower than configured.
+    /// The factor by which it is slower than configured.
     slowness: f64,
-    /// Since when these are counted: requests sent, and those that were too many.
+    /// The start of the counting: requests sent, and those rejected as too many.
     since: Instant,
     sent: u32,
     too_many: u32,
 }
 
-/// Which queue a call waits in.
+/// The queue of a call.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Lane {
-    /// It brings to an end what was begun.
+    /// It finishes something.
     Urgent,
     /// It begins something.
     New,
 }
 
 impl Pacer {
-    /// So many requests a second; `None`: as they come.
+    /// At most this many requests per second; `None`: no limit.
     pub(super) fn new(requests_per_s: Option<NonZeroU32>) -> Self {
         let now = Instant::now();
         Self {
@@ -127,7 +126,7 @@ impl Pacer {
         }
     }
 
-    /// How many calls wait in each queue.
+    /// Number of calls in each queue.
     pub(super) fn waiting(&self) -> WaitingCalls {
         let of = |lane: Lane| self.queues[lane as usize].waiting.load(Ordering::Relaxed);
         WaitingCalls {
@@ -136,7 +135,7 @@ impl Pacer {
         }
     }
 
-    /// A request is sent.
+    /// Counts a request that is sent.
     pub(super) fn sent(&self) {
         let mut state = self.state.lock();
         state.sent = state.sent.saturating_add(1);
@@ -149,7 +148,7 @@ impl Pacer {
         }
     }
 
-    /// Stripe says that there were too many requests: none for so long.
+    /// Stripe rejected a request as too many: pauses for this long.
     pub(super) fn too_many(&self, pause: Duration) {
         let mut state = self.state.lock();
         state.too_many = state.too_many.saturating_add(1);
@@ -157,7 +156,7 @@ impl Pacer {
         self.pause(pause);
     }
 
-    /// Stripe wants no requests for so long.
+    /// Stripe wants no requests for this long.
     pub(super) fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause.min(PAUSE_MAX);
         let mut state = self.state.lock();
@@ -166,7 +165,7 @@ impl Pacer {
 }
 
 impl PacerState {
-    /// Between two requests, as slow as it is now.
+    /// The current time between two requests.
     fn interval(&self, configured: Option<Duration>) -> Option<Duration> {
         if self.slowness > 1.0 {
             Some(configured.unwrap_or(UNPACED).mul_f64(self.slowness))
@@ -175,7 +174,7 @@ impl PacerState {
         }
     }
 
-    /// Slows down or comes back, by what was counted since the last look.
+    /// Slows down or recovers, by what was counted since the last adjustment.
     fn look(&mut self, now: Instant) {
         if now < self.since + LOOKED_AT_EVERY {
             return;
@@ -189,7 +188,7 @@ impl PacerState {
         (self.since, self.sent, self.too_many) = (now, 0, 0);
     }
 
-    /// `Err`: not before then.
+    /// `Err`: the earliest time.
     fn take(
         &mut self,
         (lane, requests): (Lane, u32),
@@ -213,7 +212,7 @@ impl PacerState {
             Lane::New => self.urgent_in_a_row < URGENT_IN_A_ROW,
             Lane::Urgent => self.urgent_in_a_row >= URGENT_IN_A_ROW,
         };
-        // Whoever is to go first is awake now, too; where it was given up, this goes on after.
+        // The call that goes first is awake now, too; if it gave up, this one continues.
         if others_wait && gives_way {
             return Err(now + interval);
         }
@@ -236,12 +235,12 @@ impl Lane {
     }
 }
 
-/// Where a call waits, and how many requests it usually makes.
+/// The queue of a call, and the usual number of its requests.
 const fn cost(call: GatewayCall) -> (Lane, u32) {
     match call {
-        // An intent is made, then confirmed.
+        // An intent is created, then confirmed.
         GatewayCall::Authorize => (Lane::New, 2),
-        // The intent is reached by its key, then read or canceled.
+        // The intent is found by its key, then read or canceled.
         GatewayCall::LookUp | GatewayCall::Void => (Lane::Urgent, 2),
         GatewayCall::Capture
         | GatewayCall::Refund
@@ -250,7 +249,7 @@ const fn cost(call: GatewayCall) -> (Lane, u32) {
     }
 }
 
-/// Counts one that waits.
+/// Counts a waiting call.
 struct QueuePlace<'a>(&'a PacerQueue);
 
 impl<'a> QueuePlace<'a> {
@@ -286,7 +285,7 @@ mod tests {
         }
     }
 
-    /// How many of `lane` begin in `seconds`, asked each millisecond while `others` wait.
+    /// How many of `lane` begin in `seconds`, checked each millisecond while `others` wait.
     fn begun(state: &mut PacerState, from: Instant, seconds: u64, lane: Lane) -> u32 {
         let taken = (0..seconds * 1_000).filter(|ms| {
             let now = from + Duration::from_millis(*ms);
@@ -300,7 +299,7 @@ mod tests {
         let now = Instant::now();
         let taken = begun(&mut state(now), now, 10, Lane::New);
         assert!((1_000..=1_011).contains(&taken), "{taken}");
-        // A quiet time is not saved up for beyond the burst.
+        // A quiet period is not saved up beyond the burst.
         let mut state = state(now);
         let later = now + Duration::from_mins(10);
         let taken = begun(&mut state, later, 1, Lane::New);

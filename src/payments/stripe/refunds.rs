@@ -15,10 +15,10 @@ use crate::payments::gateway::{
     CallResult, Decline, DeclinedBy, FoundRefund, RefundRequest, Trouble,
 };
 
-/// Pages of 100 refunds of one payment that are read.
+/// Maximum number of pages of 100 refunds to read for one payment.
 const PAGES_MAX: u32 = 20;
 
-/// Gives back what `refund` says, once.
+/// Makes `refund`, once.
 pub(super) async fn refund(api: &Api, refund: &RefundRequest) -> CallResult<()> {
     let Some(of) = of(refund) else {
         return CallResult::Declined(Decline::BY_GATEWAY);
@@ -34,22 +34,22 @@ pub(super) async fn refund(api: &Api, refund: &RefundRequest) -> CallResult<()> 
             .await;
         match made {
             Ok((made, ResponseOrigin::Now)) => return answer(&made),
-            // As it was then: a refund that was pending may have ended since.
+            // It is a stored response: a refund that was pending may have ended since.
             Ok((made, ResponseOrigin::Again)) => {
                 return match listed(api, refund).await {
                     Ok(listed) => answer(&listed.unwrap_or(made)),
                     Err(listing) => CallResult::Unknown(listing.trouble()),
                 };
             }
-            // It may have been done before under a key that Stripe no longer keeps, or under this
-            // one when Stripe broke: the list knows.
+            // It may have been made earlier, under a key that Stripe has forgotten or under this
+            // one when Stripe failed internally: the list knows.
             Err((
                 verdict @ (Classification::KeySpent
                 | Classification::KeyMismatch
                 | Classification::Declined(_)),
                 told,
             )) => {
-                // A refusal from store is of an earlier day: asked anew, it may be another.
+                // A stored refusal is from an earlier day; a new request may succeed.
                 let spent = match verdict {
                     Classification::KeySpent => true,
                     Classification::Declined(_) => told == ResponseOrigin::Again,
@@ -68,7 +68,7 @@ pub(super) async fn refund(api: &Api, refund: &RefundRequest) -> CallResult<()> 
     CallResult::Unknown(Trouble::Internal)
 }
 
-/// What became of `refund`.
+/// The state of `refund`.
 pub(super) async fn look_up(api: &Api, refund: &RefundRequest) -> Result<FoundRefund, Trouble> {
     match listed(api, refund).await {
         Ok(Some(made)) => Ok(found(&made)),
@@ -77,8 +77,8 @@ pub(super) async fn look_up(api: &Api, refund: &RefundRequest) -> Result<FoundRe
     }
 }
 
-/// The refund of this number: where it was made more than once, because earlier ones failed, the
-/// one that went furthest.
+/// The refund with this number; if it was made several times because earlier ones failed, the one
+/// that came furthest.
 async fn listed(api: &Api, refund: &RefundRequest) -> Result<Option<RefundMade>, Classification> {
     let Some(of) = of(refund) else {
         return Ok(None);
@@ -106,7 +106,7 @@ async fn listed(api: &Api, refund: &RefundRequest) -> Result<Option<RefundMade>,
     Err(Classification::Retriable(Trouble::Internal))
 }
 
-/// What is refunded, as Stripe names it.
+/// The refunded object, as Stripe names it.
 fn of(refund: &RefundRequest) -> Option<(&'static str, &str)> {
     let intent = refund.authorization.as_ref().map(AuthorizationId::as_str);
     let capture = refund.capture.as_ref().map(CaptureId::as_str);

@@ -1,4 +1,4 @@
-//! Owns what the operator may set about Stripe: the key, where it is, and the bounds.
+//! Owns the operator's settings of Stripe: the key, the address, and the bounds.
 //!
 //! Invariant: an [`ApiBase`] is https, or http to a loopback address, and has neither path nor
 //! user. Deliberately absent: reading them (`config`).
@@ -16,7 +16,7 @@ pub struct StripeSettings {
     pub secret_key: SecretString,
     /// Where the interface is.
     pub api_base: ApiBase,
-    /// Requests begun in a second; `None`: as they come.
+    /// Requests per second; `None`: no limit.
     pub requests_per_s: Option<NonZeroU32>,
     /// Requests under way at once, each on a connection of its own; at least 1.
     pub connections_max: usize,
@@ -26,17 +26,17 @@ pub struct StripeSettings {
     pub body_bytes_max: usize,
 }
 
-/// Scheme, host and port of Stripe's interface.
+/// Scheme, host and port of Stripe's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiBase(String);
 
-/// Why a text is no base.
+/// Why a text is not a base.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiBaseError {
-    /// It is no such URL.
+    /// It is not such a URL.
     #[error("must be a URL of scheme, host and port only, such as \"https://api.stripe.com\"")]
     Form,
-    /// The key would be readable on the way.
+    /// The key would be readable in transit.
     #[error(
         "may use http with a loopback address only, such as \"http://127.0.0.1:8420\"; use https"
     )]
@@ -44,7 +44,7 @@ pub enum ApiBaseError {
 }
 
 impl ApiBase {
-    /// The base written `text`.
+    /// The base written as `text`.
     pub fn parse(text: &str) -> Result<Self, ApiBaseError> {
         let uri: Uri = text.parse().map_err(|_| ApiBaseError::Form)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -63,7 +63,7 @@ impl ApiBase {
         Ok(Self(format!("{scheme}://{authority}")))
     }
 
-    /// Without a slash at its end.
+    /// Without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -9,13 +9,13 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
 
-/// Where our reference is in an intent's metadata.
+/// The key of our reference in an intent's metadata.
 pub(super) const REFERENCE: &str = "holdfast_reference";
 
-/// Where the reference and number of a refund of ours are in its metadata.
+/// The key of a refund's reference and number in its metadata.
 pub(super) const REFUND: &str = "holdfast_refund";
 
-/// Fields of a request, in order, encoded.
+/// The encoded fields of a request, in order.
 #[derive(Default)]
 pub(super) struct FormFields(String);
 
@@ -35,7 +35,7 @@ impl FormFields {
     }
 }
 
-/// A payment as Stripe has it.
+/// A payment intent.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Intent {
     #[serde(deserialize_with = "id")]
@@ -51,7 +51,7 @@ pub(super) struct Intent {
     pub(super) latest_charge: Option<Expandable>,
     #[serde(default)]
     pub(super) last_payment_error: Option<ApiError>,
-    /// Why it was canceled, where it was and whoever did it said so.
+    /// Why it was canceled, if whoever canceled it said so.
     #[serde(default)]
     pub(super) cancellation_reason: Option<String>,
     #[serde(default)]
@@ -63,7 +63,7 @@ fn id<'de, D: Deserializer<'de>>(from: D) -> Result<AuthorizationId, D::Error> {
     AuthorizationId::parse(&text).ok_or_else(|| D::Error::custom("no id"))
 }
 
-/// Where an intent is.
+/// The status of an intent.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum IntentStatus {
@@ -78,7 +78,7 @@ pub(super) enum IntentStatus {
     Other,
 }
 
-/// A charge by its name only, or whole.
+/// A charge, by its id only or complete.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Expandable {
@@ -86,7 +86,7 @@ pub(super) enum Expandable {
     Whole(Box<StripeCharge>),
 }
 
-/// What an intent did with a card.
+/// The outcome of a card's charge.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct StripeCharge {
     pub(super) id: String,
@@ -114,7 +114,7 @@ pub(super) struct CardDetails {
 }
 
 impl Intent {
-    /// The charge, where the answer has it whole.
+    /// The charge, if the response contains it.
     pub(super) fn charge(&self) -> Option<&StripeCharge> {
         match &self.latest_charge {
             Some(Expandable::Whole(charge)) => Some(charge),
@@ -142,13 +142,13 @@ pub(super) struct ApiError {
     pub(super) decline_code: Option<String>,
 }
 
-/// An answer that refuses.
+/// A refusal.
 #[derive(Debug, Deserialize)]
 pub(super) struct Refusing {
     pub(super) error: ApiError,
 }
 
-/// Money on its way back.
+/// A refund.
 #[derive(Debug, Deserialize)]
 pub(super) struct RefundMade {
     pub(super) id: String,
@@ -160,7 +160,7 @@ pub(super) struct RefundMade {
     pub(super) metadata: HashMap<String, String>,
 }
 
-/// Where a refund is.
+/// The status of a refund.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StripeRefundState {

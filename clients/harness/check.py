@@ -110,7 +110,8 @@ def keys_of(keys: dict[str, Any], case: dict[str, Any], scratch: Path) -> list[s
         entries = ['[[auth.keys]]\nname = "nobody"\nrole = "shop"\nkey = "a-key-that-nobody-asks-with"\n']
         entries += ['[payments]\ngateway = "sandbox"\n']
         entries += [f"[[receipts.hmac_keys]]\nid = \"{name}\"\nkey = \"{key}\"\n" for name, key in keys["hmac"].items()]
-        entries += [f"[[receipts.ed25519_keys]]\nid = \"{it['kid']}\"\npublic = \"{it['x']}\"\n" for it in keys["jwks"]["keys"]]
+        for it in keys["jwks"]["keys"]:
+            entries.append(f"[[receipts.ed25519_keys]]\nid = \"{it['kid']}\"\npublic = \"{it['x']}\"\n")
         config.write_text("".join(entries), encoding="utf-8")
         return ["--config", str(config)]
     if "jwks" in keys:

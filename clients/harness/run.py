@@ -60,7 +60,10 @@ def python(addresses: list[str]) -> None:
         paths = {"PYTHONPATH": str(scratch / "site")}
         run(PYTHON, CLIENTS / "python/tests/cases.py", CASES, *addresses, env=paths)
         example = readme("python", "python", addresses[1])
-        sells(PYTHON, "-c", example, env=paths)
+        (scratch / "example.py").write_text(example, encoding="utf-8")
+        mypy = [PYTHON, "-m", "mypy", "--strict", "--follow-imports", "silent"]
+        run(*mypy, scratch / "example.py", env={"MYPYPATH": str(scratch / "site")})
+        sells(PYTHON, scratch / "example.py", env=paths)
 
 
 def wheel(scratch: Path) -> None:

@@ -117,7 +117,8 @@ class Handler(BaseHTTPRequestHandler):
             except OSError:
                 pass
         elif exchange["cut"] == "middle":
-            self.wfile.write(b'HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"purchase_id":')
+            head = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+            self.wfile.write(head + b'{"purchase_id":')
         self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer_any
@@ -126,7 +127,8 @@ class Handler(BaseHTTPRequestHandler):
         content = answer["text"] if "text" in answer else json.dumps(answer["body"])
         status = answer["status"]
         kind = "application/json" if status < 400 else "application/problem+json"
-        self.send(status, {"Content-Type": kind, "X-Request-Id": "req_00000000000000aa", **answer.get("headers", {})}, content.encode())
+        headers = {"Content-Type": kind, "X-Request-Id": "req_00000000000000aa"}
+        self.send(status, {**headers, **answer.get("headers", {})}, content.encode())
 
     def send(self, status: int, headers: dict[str, str], content: bytes) -> None:
         self.send_response_only(status)

@@ -1,7 +1,7 @@
 // What an operator calls: terms, refunds, reviews, and what is known. The key has the role `admin`.
 //
 // Where `server.admin_listen` is set, `baseUrl` is that listener's.
-import { Caller, newKey, segment, type Call, type KeyedOptions, type Policy, type Query } from "./calls.js";
+import { Caller, keyOf, segment, type Call, type KeyedOptions, type Policy, type Query } from "./calls.js";
 import { isSettled } from "./shop.js";
 import type {
   AdminProduct,
@@ -113,9 +113,9 @@ export class Admin {
   }
 
   /** Refunds captured money; the refund, once the gateway has made it. */
-  refund(purchaseId: string, order: RefundOrder, { key = newKey(), deadlineMs }: KeyedOptions = {}): Promise<Refund> {
+  async refund(purchaseId: string, order: RefundOrder, { key, deadlineMs }: KeyedOptions = {}): Promise<Refund> {
     const path = `/admin/purchases/${segment(purchaseId)}/refunds`;
-    const call = { method: "POST", path, body: order, key, deadlineMs };
+    const call = { method: "POST", path, body: order, key: keyOf(key), deadlineMs };
     return this.#caller.settled<Refund>(
       call,
       (refund) => refund.status !== "pending",

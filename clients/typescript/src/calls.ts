@@ -80,8 +80,14 @@ const realClock: Clock = {
   sleep: (ms) => new Promise((done) => setTimeout(done, ms)),
 };
 
-/** A key for one call that nobody else makes. */
-export const newKey = (): string => randomUUID();
+/** The key of a call: the one that was given, or one that nobody else makes. */
+export function keyOf(given: string | undefined): string {
+  if (given === undefined) return randomUUID();
+  if (!/^[!#-~]{8,255}$/.test(given)) {
+    throw new TypeError("an idempotency key has 8 to 255 characters of visible ASCII, without quotes");
+  }
+  return given;
+}
 
 /** An id as one segment of a path, so that it leads nowhere else. */
 export function segment(id: string): string {
@@ -195,22 +201,24 @@ export class Caller {
     Object.assign(headers, call.headers);
     if (call.key !== undefined) headers["Idempotency-Key"] = call.key;
     const left = Math.max(endsAt - this.#policy.clock.now(), 1);
-    const answer = await send(this.#base.origin + this.#prefix + call.path + written(call.query), {
+    // What no request can be made of is a mistake of the caller, and no lost connection.
+    const request = new Request(this.#base.origin + this.#prefix + call.path + written(call.query), {
       method: call.method,
       headers,
       redirect: "manual",
       signal: AbortSignal.timeout(Math.ceil(Math.min(this.#policy.timeoutMs, left))),
       ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
     });
+    const answer = await send(request);
     this.#policy.observer?.(observed(call, number, answer));
     return answer;
   }
 }
 
 /** One attempt; the error where no whole answer came in time. */
-async function send(url: string, request: RequestInit): Promise<Answer | Error> {
+async function send(request: Request): Promise<Answer | Error> {
   try {
-    const response = await fetch(url, request);
+    const response = await fetch(request);
     const text = await response.text();
     return { status: response.status, headers: response.headers, body: parsed(text) };
   } catch (lost) {

@@ -1,5 +1,5 @@
 // What a shop calls: holds, buys, reads. The key has the role `shop`; `admin` may read.
-import { Caller, newKey, segment, type KeyedOptions, type Policy, type Query } from "./calls.js";
+import { Caller, keyOf, segment, type KeyedOptions, type Policy, type Query } from "./calls.js";
 import type {
   BuyOrder,
   Hold,
@@ -56,8 +56,8 @@ export class Shop {
    * Throws `PaymentDeclined`, another `Refused`, or `Pending` where the deadline passed first: the payment goes
    * on, or a person reviews it. The same call with the error's key continues.
    */
-  buy(order: BuyOrder, { key = newKey(), deadlineMs }: KeyedOptions = {}): Promise<Purchase> {
-    const call = { method: "POST", path: "/limited/buy", body: order, key, deadlineMs };
+  async buy(order: BuyOrder, { key, deadlineMs }: KeyedOptions = {}): Promise<Purchase> {
+    const call = { method: "POST", path: "/limited/buy", body: order, key: keyOf(key), deadlineMs };
     return this.#caller.settled<Purchase>(call, isSettled, (purchase) => PAID.has(purchase.status));
   }
 
@@ -105,7 +105,7 @@ export class Shop {
     return (await this.#caller.call({ method: "GET", path, query })).body;
   }
 
-  async #post<T>(path: string, body: unknown, { key = newKey(), deadlineMs }: KeyedOptions): Promise<T> {
-    return (await this.#caller.call({ method: "POST", path, body, key, deadlineMs })).body;
+  async #post<T>(path: string, body: unknown, { key, deadlineMs }: KeyedOptions): Promise<T> {
+    return (await this.#caller.call({ method: "POST", path, body, key: keyOf(key), deadlineMs })).body;
   }
 }

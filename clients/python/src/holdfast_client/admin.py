@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Generic, Iterator, Literal, Mapping, TypeVar
 
-from .calls import Call, Caller, Policy, new_key, segment
+from .calls import Call, Caller, Policy, key_of, segment
 from .shop import PAYING
 from .types import (
     AdminProduct,
@@ -112,7 +112,7 @@ class Admin:
     ) -> Refund:
         """Refunds captured money, and returns the refund once the gateway has made it."""
         path = f"/admin/purchases/{segment(purchase_id)}/refunds"
-        call = Call("POST", path, body=order, key=key or new_key(), deadline_s=deadline_s)
+        call = Call("POST", path, body=order, key=key_of(key), deadline_s=deadline_s)
         is_final = lambda refund: refund["status"] != "pending"  # noqa: E731
         return self._caller.settled(call, is_final, lambda refund: refund["status"] != "failed")
 

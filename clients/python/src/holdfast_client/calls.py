@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import ssl
 import time
 import uuid
@@ -51,7 +52,7 @@ class Attempt:
 class Policy:
     """How long and how often a call tries."""
 
-    #: One attempt.
+    #: How long one attempt may wait for the next bytes.
     timeout_s: float = 10.0
     #: The whole call, with its waits and polls, unless the call names another.
     deadline_s: float = 30.0
@@ -78,9 +79,13 @@ class Call:
     deadline_s: float | None = None
 
 
-def new_key() -> str:
-    """A key for one call that nobody else makes."""
-    return str(uuid.uuid4())
+def key_of(given: str | None) -> str:
+    """The key of a call: the one that was given, or one that nobody else makes."""
+    if given is None:
+        return str(uuid.uuid4())
+    if not re.fullmatch(r"[!#-~]{8,255}", given):
+        raise ValueError("an idempotency key has 8 to 255 characters of visible ASCII, without quotes")
+    return given
 
 
 def segment(value: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any, Iterator, Mapping
 
-from .calls import Call, Caller, Policy, new_key, segment
+from .calls import Call, Caller, Policy, key_of, segment
 from .types import BuyOrder, Hold, HoldOrder, KeySet, Product, Purchase, Receipt, Rewards, Spent, Verdict
 
 # A payment in these states goes on without us; `stuck` waits for an operator.
@@ -50,7 +50,7 @@ class Shop:
         Raises `PaymentDeclined`, another `Refused`, or `Pending` where the deadline passed first: the
         payment goes on, or a person reviews it. The same call with the error's key continues.
         """
-        call = Call("POST", "/limited/buy", body=order, key=key or new_key(), deadline_s=deadline_s)
+        call = Call("POST", "/limited/buy", body=order, key=key_of(key), deadline_s=deadline_s)
         is_final = lambda purchase: purchase["status"] not in PAYING  # noqa: E731
         return self._caller.settled(call, is_final, lambda purchase: purchase["status"] in PAID)
 
@@ -92,4 +92,4 @@ class Shop:
         return self._caller.call(Call("GET", path, query=query)).body
 
     def _post(self, path: str, body: Any, key: str | None, deadline_s: float | None) -> Any:
-        return self._caller.call(Call("POST", path, body=body, key=key or new_key(), deadline_s=deadline_s)).body
+        return self._caller.call(Call("POST", path, body=body, key=key_of(key), deadline_s=deadline_s)).body

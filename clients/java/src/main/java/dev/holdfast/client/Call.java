@@ -6,6 +6,7 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.UUID;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /**
@@ -18,6 +19,8 @@ import java.util.stream.Collectors;
  */
 record Call(
     String method, String path, Object body, Map<String, String> headers, String key, Retry retry, Duration deadline) {
+    private static final Pattern KEY = Pattern.compile("[!#-~]{8,255}");
+
     /** What a repetition would do. */
     enum Retry {
         /** No more than one request. */
@@ -37,6 +40,10 @@ record Call(
     /** With a key: the one that was given, or one that nobody else makes. */
     Call keyed(CallOptions options) {
         String own = options.key() != null ? options.key() : UUID.randomUUID().toString();
+        if (!KEY.matcher(own).matches()) {
+            throw new IllegalArgumentException(
+                "an idempotency key has 8 to 255 characters of visible ASCII, without quotes");
+        }
         return new Call(method, path, body, headers, own, retry, options.deadline());
     }
 

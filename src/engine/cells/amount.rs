@@ -15,7 +15,7 @@ use super::sync::{AtomicU64, Ordering};
 /// The word of a retired cell.
 const RETIRED: u64 = u64::MAX;
 
-/// The sum that is not counted beyond: the largest amount there is. No claim comes to it.
+/// The largest sum that is counted: the largest amount there is. No claim reaches it.
 pub const FULL: u64 = i64::MAX.unsigned_abs();
 
 /// A sum of minor units in one atomic word.
@@ -24,14 +24,14 @@ pub struct AmountCell {
     word: AtomicU64,
 }
 
-/// What came of a claim.
+/// The result of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The amount is added.
     Yes,
     /// It does not fit under the bound.
     NoRoom,
-    /// The cell is retired: there is, or will be, another in its place.
+    /// The cell is retired: another one takes, or will take, its place.
     Retired,
 }
 
@@ -80,7 +80,7 @@ impl AmountCell {
         }
     }
 
-    /// Adds what was taken already, whatever the bound is by now; at most to [`FULL`].
+    /// Adds what was taken already, whatever the bound is now; at most up to [`FULL`].
     pub fn count(&self, amount: u64) -> Taken {
         let counted = self
             .word
@@ -100,12 +100,12 @@ impl AmountCell {
             .is_ok()
     }
 
-    /// Retires the cell whatever its sum is: nothing counts in it any more.
+    /// Retires the cell whatever its sum is: nothing is counted in it any more.
     pub fn retire(&self) {
         self.word.store(RETIRED, Ordering::Release);
     }
 
-    /// The sum; nothing once retired.
+    /// The sum; zero once retired.
     pub fn read(&self) -> u64 {
         let word = self.word.load(Ordering::Acquire);
         if word == RETIRED { 0 } else { word }

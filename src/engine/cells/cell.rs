@@ -43,13 +43,13 @@ impl AttemptInstant {
     }
 }
 
-/// What stands under one key: a set that keeps the largest of what is recorded, and in which recording again changes
-/// nothing.
+/// The cell of one key: a set that keeps the largest of what is recorded, and in which recording
+/// again changes nothing.
 pub trait Cell {
     /// What is recorded.
     type Item: Copy + Ord;
 
-    /// With this item.
+    /// A cell with this item.
     fn of(item: Self::Item) -> Self;
 
     /// Adds `item`. It stays unless `depth` (1 to [`DEPTH_MAX`]) later ones are there.
@@ -61,7 +61,7 @@ pub trait Cell {
     /// When an item is from.
     fn instant_of(item: Self::Item) -> AttemptInstant;
 
-    /// Adds all items to `all`, in no order.
+    /// Adds all items to `all`, in an unspecified order.
     fn items(&self, all: &mut Vec<Self::Item>);
 }
 

@@ -63,7 +63,7 @@ impl<C: BoundedCounter> Claim<C> {
     }
 
     /// Leaves the units taken: an event owns them from here on. Returns how many.
-    // The count is the event's to record; whoever recorded it already may let it go.
+    // The event records the count; a caller that has recorded it already may ignore it.
     #[allow(clippy::must_use_candidate)]
     pub fn keep(mut self) -> u32 {
         std::mem::take(&mut self.units)

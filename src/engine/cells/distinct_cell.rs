@@ -127,7 +127,7 @@ impl DistinctCell {
 
 /// Adds `item` to a list.
 fn put(list: &Shared<Seen>, item: ValueSeen, depth: usize) {
-    // Lock-free: a round that fails has seen another thread's record go through.
+    // Lock-free: a round fails only if another thread's record succeeded.
     loop {
         let seen = list.load();
         let Some(next) = with(&seen, item, depth) else {

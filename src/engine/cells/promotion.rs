@@ -90,7 +90,8 @@ impl PromotionCell {
         }
     }
 
-    /// Counts uses which the recovered state says were made. Call it once the whole state is recovered, as with stock.
+    /// Counts the uses of the recovered state. Call it once the whole state is recovered, as with
+    /// stock.
     pub fn add_uses(&self, uses: u32) {
         assert!(
             self.take(uses),
@@ -110,7 +111,7 @@ impl PromotionCell {
         PromotionLevels::unpack(self.word.load(Ordering::Acquire))
     }
 
-    /// The only write: `step` until it goes through, or the levels it would not step from.
+    /// The only write: repeats `step` until it succeeds, or returns the levels that it refuses.
     fn change(
         &self,
         step: impl Fn(PromotionLevels) -> Option<PromotionLevels>,

@@ -167,7 +167,7 @@ impl StockCell {
         );
     }
 
-    /// Counts units as sold which the recovered state says are sold; see [`add_held`](Self::add_held).
+    /// Counts the sold units of the recovered state; see [`add_held`](Self::add_held).
     pub fn add_sold(&self, units: u32) {
         self.must(
             units,
@@ -203,8 +203,9 @@ impl StockCell {
         }
     }
 
-    /// The only write: `step` until it goes through, or the levels it would not step from.
-    // Acquire and release, because a unit's way through the log hangs on it (head of the file, 3).
+    /// The only write: repeats `step` until it succeeds, or returns the levels that it refuses.
+    // Acquire and release, because the order of a unit's events in the log depends on it (head of
+    // the file, 3).
     fn change(&self, step: impl Fn(StockLevels) -> Option<StockLevels>) -> Result<(), StockLevels> {
         self.word
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {

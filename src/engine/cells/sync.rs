@@ -80,7 +80,7 @@ mod imp {
             }
         }
 
-        /// Whoever comes second goes on once the first one's box can be read.
+        /// The second caller returns once the first one's box can be read.
         pub(crate) fn set(&self, value: Box<T>) -> Result<(), Box<T>> {
             let put = self.inner.set(value);
             if put.is_ok() {

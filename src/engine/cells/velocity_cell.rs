@@ -129,8 +129,9 @@ impl VelocityCell {
             .chain(chunks.flat_map(|chunk| chunk.slots.iter()))
     }
 
-    /// The first of the smallest slots and its value, among as many slots as the depth says, and those beyond that are
-    /// in use since the depth was larger. An empty slot is the smallest, and slots are filled in their order.
+    /// The first of the smallest slots and its value, among as many slots as the depth allows, and
+    /// those beyond that are in use since the depth was larger. An empty slot is the smallest, and
+    /// slots are filled in order.
     fn place_for(&self, instant: AttemptInstant, depth: usize) -> Destination<'_> {
         let mut smallest: Option<(&AtomicU64, u64)> = None;
         let mut seen = 0;
@@ -155,7 +156,7 @@ impl VelocityCell {
         }
     }
 
-    /// Doubles the slots, about; whoever comes second finds the other's.
+    /// Roughly doubles the slots; the second of two threads uses the first one's.
     fn add_chunk(&self) {
         let slots = match self.slots().count() {
             SLOTS_FIRST => 10,
@@ -173,12 +174,12 @@ impl VelocityCell {
     }
 }
 
-/// Where an instant goes.
+/// The destination of an instant.
 enum Destination<'a> {
-    /// It is there, or too old to be.
+    /// It is there already, or too old.
     None,
     /// All slots are taken, and the depth allows more.
     More,
-    /// There, in the place of this value.
+    /// In this slot, in place of this value.
     Slot(&'a AtomicU64, u64),
 }

@@ -32,7 +32,7 @@ pub const INSTANTS_KEPT: usize = DEPTH_ALWAYS as usize;
 /// place; further instants come on top (`cells::velocity`).
 pub(in crate::engine) const KEY_BYTES: usize = 2 * (80 + 48) + 2 * 24;
 
-/// What an attempt or a payment names.
+/// The things that an attempt or a payment names.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named<'a> {
     pub user: Option<&'a UserId>,
@@ -44,7 +44,7 @@ pub struct Named<'a> {
 }
 
 impl Named<'_> {
-    /// Whether it names what is counted by.
+    /// Whether it names a thing that is counted by `by`.
     pub const fn has(&self, by: By) -> bool {
         match by {
             By::User => self.user.is_some(),
@@ -87,26 +87,27 @@ impl Velocity {
         }
     }
 
-    /// Keeps so many of each counter from now on. Only while no shard has its turn, so that the log
-    /// tells which events were counted before and which after.
+    /// Keeps each counter this deep from now on. No shard may have its turn, so that the log shows
+    /// which events were counted before and which after.
     pub fn keep(&self, depths: &Depths) {
         for (kept, depth) in self.depths.iter().zip(depths) {
             kept.store(*depth, Ordering::Relaxed);
         }
     }
 
-    /// What was counted keeps its age. Only while no shard has its turn.
+    /// Moves every counted instant with a correction of the clock, so that its age stays. No shard
+    /// may have its turn.
     pub fn correct(&self, corrected: &ClockCorrected) {
         self.axis_ms
             .fetch_sub(corrected.offset_ms(), Ordering::Relaxed);
     }
 
-    /// What is added to instants, for a snapshot.
+    /// The offset that is added to instants, for a snapshot.
     pub fn axis_ms(&self) -> i64 {
         self.axis_ms.load(Ordering::Relaxed)
     }
 
-    /// Takes that of a snapshot over.
+    /// Takes over the offset of a snapshot.
     pub fn put_axis_ms(&self, axis_ms: i64) {
         self.axis_ms.store(axis_ms, Ordering::Relaxed);
     }
@@ -115,7 +116,7 @@ impl Velocity {
         at_ms.saturating_add_signed(self.axis_ms()).min(AT_MS_MAX)
     }
 
-    /// Counts what `event` tells of.
+    /// Counts `event`.
     pub fn record(&self, event: &Event, stamp: Stamp) {
         let Some((counted, named, new)) = counts_of(event) else {
             return;
@@ -131,8 +132,8 @@ impl Velocity {
         }
     }
 
-    /// A counter, of what `named` names, at `since_ms` or later; exact up to `cap` where as much is
-    /// kept, and 0 where `named` has nothing that is counted by.
+    /// A counter of the things in `named`, since `since_ms`; exact up to `cap` if it is kept that
+    /// deep, and 0 if `named` has nothing that is counted by.
     pub fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
         self.look(counter, named, since_ms, cap).unwrap_or(0)
     }
@@ -154,12 +155,12 @@ impl Velocity {
         }
     }
 
-    /// Things that are counted by.
+    /// Number of keys.
     pub fn keys(&self) -> usize {
         self.instants.keys() + self.distinct.keys()
     }
 
-    /// Keys that had to go, or were not taken in, because there were too many.
+    /// Number of keys that were evicted or refused at the bound.
     pub fn given_up(&self) -> u64 {
         self.instants.given_up() + self.distinct.given_up()
     }
@@ -214,7 +215,7 @@ impl Velocity {
         }
     }
 
-    /// The buyer and the card, as seen by whatever else is named.
+    /// Records the buyer and the card under everything else that is named.
     fn see_values(&self, named: &Named<'_>, instant: AttemptInstant, new: New) {
         let card = named.card.map(|it| (Counted::Card, it.as_str()));
         let user = named.user.map(|it| (Counted::User, it.as_str()));
@@ -238,8 +239,8 @@ impl Velocity {
         (depth > 0).then_some(usize::from(depth))
     }
 
-    /// The first byte says which dimension, and one before it what is counted unless it is
-    /// attempts, so that no value of one is a value of another.
+    /// The first byte is the dimension; unless attempts are counted, a byte before it says what is.
+    /// So no value of one dimension equals a value of another.
     fn key(&self, counter: Counter, named: &Named<'_>) -> Option<KeyDigest> {
         let mut bytes = NamedBytes::new();
         match counter.counted() {
@@ -284,26 +285,26 @@ impl Velocity {
     }
 }
 
-/// What is counted of an IPv6 address: its /64.
+/// An IPv6 address is counted by its /64.
 const IPV6_PREFIX_BYTES: usize = 8;
 
-/// What of an event has not been counted yet.
+/// The part of an event that has not been counted yet.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum New {
-    /// All that it names.
+    /// Everything that it names.
     All,
     /// Only its card: the hold of the same call has counted the rest.
     Card,
 }
 
 impl New {
-    /// Whether counting by this, or what is counted, has to do with what is new.
+    /// Whether this counter concerns something new.
     fn concerns(self, counted: Counted, by: By) -> bool {
         self == Self::All || by == By::Card || counted == Counted::Card
     }
 }
 
-/// What `event` counts as, what it names, and what of that is new.
+/// What `event` is counted as, what it names, and which part of that is new.
 fn counts_of(event: &Event) -> Option<(Counted, Named<'_>, New)> {
     match event.group() {
         Group::Hold(HoldEvent::HoldPlaced(placed)) => {
@@ -347,7 +348,7 @@ fn counts_of(event: &Event) -> Option<(Counted, Named<'_>, New)> {
         }
         Group::Payment(PaymentEvent::PaymentDeclined(declined)) => {
             let named = of_payment_source(&declined.user, &declined.payment_source);
-            // What the gateway could not process says nothing of the card.
+            // A failure of the gateway says nothing about the card.
             let by_issuer = declined.cause == DeclineCause::DeclinedByIssuer;
             by_issuer.then_some((Counted::Declined, named, New::All))
         }

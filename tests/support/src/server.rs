@@ -33,16 +33,18 @@ fn binary_path() -> PathBuf {
     built.join("holdfast")
 }
 
-/// The binary under test, started by a shell after these commands: what they set is the server's
-/// alone, and not that of the tests that run beside it.
-fn started_after(commands: &[String]) -> Command {
+/// The binary under test, started by a shell after these commands, which set what is the server's
+/// alone and not that of the tests that run beside it, and under this program.
+fn started_after(commands: &[String], under: &[String]) -> Command {
     let bare = binary();
-    if commands.is_empty() {
+    if commands.is_empty() && under.is_empty() {
         return bare;
     }
     let mut command = Command::new("sh");
-    let script = format!("{} && exec \"$0\" \"$@\"", commands.join(" && "));
-    command.arg("-c").arg(script).arg(bare.get_program());
+    let run = "exec \"$0\" \"$@\"";
+    let script: Vec<&str> = commands.iter().map(String::as_str).chain([run]).collect();
+    command.arg("-c").arg(script.join(" && "));
+    command.args(under).arg(bare.get_program());
     for (name, value) in bare.get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -60,6 +62,8 @@ pub struct Setup {
     flags: Vec<String>,
     /// What a shell sets before it starts the server.
     limits: Vec<String>,
+    /// The program with its arguments that runs the server.
+    under: Vec<String>,
     demo: bool,
 }
 
@@ -72,6 +76,7 @@ impl Setup {
             environment: Vec::new(),
             flags: Vec::new(),
             limits: Vec::new(),
+            under: Vec::new(),
             demo: true,
         }
     }
@@ -109,6 +114,12 @@ impl Setup {
         self
     }
 
+    /// Run by this program with these arguments, such as a profiler.
+    pub fn under(mut self, program: Vec<String>) -> Self {
+        self.under = program;
+        self
+    }
+
     /// With at most this many open files, soft and hard.
     pub fn open_files_max(mut self, count: u32) -> Self {
         self.limits.push(format!("ulimit -n {count}"));
@@ -128,7 +139,7 @@ impl Setup {
             .data_dir
             .clone()
             .unwrap_or_else(|| scratch.join("data"));
-        let mut command = started_after(&self.limits);
+        let mut command = started_after(&self.limits, &self.under);
         command.arg("serve").arg("--config").arg(config);
         command.arg("--data-dir").arg(data_dir);
         if self.demo {

@@ -51,7 +51,7 @@ pub fn purchase(
     receipt: Result<Option<&Receipt>, &UnknownKey>,
 ) -> Vec<u8> {
     let currency = view.quote.currency;
-    let mut out = Vec::with_capacity(1_536);
+    let mut out = Vec::with_capacity(2_048);
     Object::write(&mut out, |object| {
         object
             .shown("purchase_id", view.purchase)

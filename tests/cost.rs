@@ -1,7 +1,7 @@
 //! What a request and recovery cost, in instructions and allocations: the real server under callgrind,
 //! one request after the other, compared with `tests/golden/cost.json`.
 //!
-//! CountedServer, not timed, so a loaded machine gives the same figures: two runs differ by less than 1 %.
+//! Counted, not timed, so a loaded machine gives the same figures: two runs differ by less than 1 %.
 //! A request's figure is that of the HTTP worker, from reading the request to writing the answer,
 //! without the kernel. The log thread and the thread of payments are not in it: how often they wake
 //! depends on how the threads take turns. Recovery is what a start does on the main thread until it

@@ -21,7 +21,7 @@ use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Small differences are corrected by 1 part in this many: 10 ms per second.
@@ -134,7 +134,13 @@ pub(in crate::journal) struct Timekeeper {
     offset_ms: AtomicI64,
     /// Set once after a start.
     settled: AtomicBool,
+    /// When the clocks were last compared, in microseconds.
+    compared_us: AtomicU64,
 }
+
+/// For how long a comparison is good enough for turns. They need one in the first minute of a process
+/// only; if each made its own, all threads would wait for one lock.
+const COMPARISON_KEPT_US: u64 = 10_000;
 
 /// A reference point of the core's time, in microseconds.
 #[derive(Copy, Clone, Debug)]
@@ -190,6 +196,7 @@ impl Timekeeper {
             }),
             offset_ms: AtomicI64::new(0),
             settled: AtomicBool::new(false),
+            compared_us: AtomicU64::new(reading.steady_us),
         }
     }
 
@@ -200,8 +207,11 @@ impl Timekeeper {
 
     /// The core's time.
     pub(in crate::journal) fn now(&self) -> UnixMs {
-        let anchor = self.anchor.load();
-        UnixMs::new(anchor.at(self.clock.steady_us(self.origin)) / 1_000)
+        self.at(self.clock.steady_us(self.origin))
+    }
+
+    fn at(&self, steady_us: u64) -> UnixMs {
+        UnixMs::new(self.anchor.load().at(steady_us) / 1_000)
     }
 
     /// The core's time, and whether it may be used to forget something.
@@ -211,9 +221,10 @@ impl Timekeeper {
 
     /// The same, but not before `last`.
     pub(in crate::journal) fn moment_after(&self, last: UnixMs) -> Moment {
+        let steady_us = self.clock.steady_us(self.origin);
         Moment {
-            at: self.now().max(last),
-            settled: self.settled(),
+            at: self.at(steady_us).max(last),
+            settled: self.settled_at(steady_us),
         }
     }
 
@@ -229,11 +240,17 @@ impl Timekeeper {
 
     /// Whether the clocks have agreed for long enough since the start.
     pub(in crate::journal) fn settled(&self) -> Settled {
+        self.settled_at(self.clock.steady_us(self.origin))
+    }
+
+    fn settled_at(&self, steady_us: u64) -> Settled {
         if self.settled.load(Ordering::Acquire) {
             return Settled::Yes;
         }
-        // Needed only in the first minute of a process.
-        self.compare(Look::Quiet);
+        let age_us = steady_us.saturating_sub(self.compared_us.load(Ordering::Relaxed));
+        if age_us >= COMPARISON_KEPT_US {
+            self.compare(Look::Quiet);
+        }
         if self.settled.load(Ordering::Acquire) {
             Settled::Yes
         } else {
@@ -277,6 +294,7 @@ impl Timekeeper {
     fn compare(&self, look: Look) -> Observed {
         let mut watch = self.watch.lock();
         let reading = self.clock.read(self.origin);
+        self.compared_us.store(reading.steady_us, Ordering::Relaxed);
         let anchor = **self.anchor.load();
         let core_us = anchor.at(reading.steady_us);
         let offset_us = reading.wall_us.cast_signed() - core_us.cast_signed();
@@ -427,6 +445,18 @@ mod tests {
         clock.step_ms(-8 * DAY_MS);
         assert!(matches!(keeper.observe(), Observed::Stepped(_)));
         assert_eq!(keeper.settled(), Settled::Yes);
+    }
+
+    #[test]
+    fn turns_share_a_comparison_for_ten_milliseconds() {
+        let (clock, keeper) = keeper();
+        clock.step_ms(-8 * DAY_MS);
+        clock.advance_ms(9);
+        assert_eq!(keeper.moment().settled, Settled::No);
+        assert_eq!(keeper.offset_ms(), 0, "the comparison of the start");
+        clock.advance_ms(1);
+        assert_eq!(keeper.moment().settled, Settled::No);
+        assert!(keeper.offset_ms() < 0, "a new one");
     }
 
     #[test]

@@ -296,7 +296,7 @@ macro_rules! events {
 
             /// The step that this event is in some purchase's life.
             #[allow(unused_variables, reason = "some kinds are no step")]
-            pub const fn step(&self) -> Option<(PurchaseId, Step)> {
+            pub fn step(&self) -> Option<(PurchaseId, Step)> {
                 match self {
                     $($(Self::$kind(event) => step_of!(event $step),)*)*
                 }

@@ -9,7 +9,7 @@
 //! Deliberately absent: who drives, and when an open payment is retried (`driver`).
 
 use crate::engine::command::PaymentStep;
-use crate::engine::event::{Decider, ReturnedMoney, VoidCause, VoidStuckCause};
+use crate::engine::event::{Decider, ReturnedMoney, VoidStuckCause};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::view::PurchaseView;
 use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
@@ -18,8 +18,8 @@ use crate::money::{Amount, Currency};
 use crate::payments::calls::{FailedTries, RetryDecision};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::{
-    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, CapturedMoney, FoundRefund,
-    GatewayCall, Inquiry, LookupResult, Reference, RefundRequest, Trouble,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, CapturedMoney, Decline,
+    FoundRefund, GatewayCall, Inquiry, LookupResult, Reference, RefundRequest, Trouble,
 };
 use crate::payments::saga::{Action, Ask, GatewayState, Late, Record, RestReason, Review, next};
 use crate::time::UnixMs;
@@ -59,9 +59,9 @@ pub(super) struct Drive<'a> {
     known: GatewayState,
     /// Whether an authorization may still be in transit.
     late: Late,
-    /// The gateway refused to capture; a look-up has not confirmed it yet.
-    capture_refused: bool,
-    /// What the gateway refused to return; only the next drive sends it again.
+    /// The gateway refused to capture; not yet looked up.
+    capture_refused: Option<Decline>,
+    /// What the gateway refused to give back; sent once more only after another drive began.
     refused: Option<GiveBack>,
     pace: Pace,
     look_up_failed: bool,
@@ -103,7 +103,7 @@ impl<'a> Drive<'a> {
             durable_at,
             known,
             late,
-            capture_refused: false,
+            capture_refused: None,
             refused: None,
             pace: Pace::Retry,
             look_up_failed: false,
@@ -205,7 +205,12 @@ impl<'a> Drive<'a> {
                 currency: money.currency,
                 refunded: money.refunded,
             },
-            Record::StartVoid(cause) => self.start_void(cause),
+            Record::StartVoid(cause, code) => PaymentStep::StartVoid {
+                cause,
+                code,
+                within_ms: self.payments.settings().void_deadline_ms,
+                by: None,
+            },
             Record::Voided(money) => PaymentStep::Voided {
                 returned: money.map(|it| ReturnedMoney {
                     amount: it.captured,
@@ -226,14 +231,6 @@ impl<'a> Drive<'a> {
                 Review::Due(self.payments.settings().review.on_deadline)
             }
             Some(_) | None => Review::Wanted,
-        }
-    }
-
-    fn start_void(&self, cause: VoidCause) -> PaymentStep {
-        PaymentStep::StartVoid {
-            cause,
-            within_ms: self.payments.settings().void_deadline_ms,
-            by: None,
         }
     }
 
@@ -331,10 +328,11 @@ impl<'a> Drive<'a> {
         match asked.await {
             Ok(found) => {
                 self.look_up_failed = false;
-                let refused = std::mem::take(&mut self.capture_refused);
-                self.known = match found {
-                    LookupResult::Authorized(_) if refused => GatewayState::CaptureRefused,
-                    found => GatewayState::of(found, self.view.quote),
+                self.known = match (found, self.capture_refused.take()) {
+                    (LookupResult::Authorized(_), Some(refused)) => {
+                        GatewayState::CaptureRefused(refused.code)
+                    }
+                    (found, _) => GatewayState::of(found, self.view.quote),
                 };
             }
             Err(trouble) => {
@@ -409,8 +407,8 @@ impl<'a> Drive<'a> {
             CallResult::Approved(money) => {
                 self.known = GatewayState::of(LookupResult::taken(money), self.view.quote);
             }
-            CallResult::Declined(_) => {
-                self.capture_refused = true;
+            CallResult::Declined(refused) => {
+                self.capture_refused = Some(refused);
                 self.known = GatewayState::InDoubt;
             }
             CallResult::Retriable(trouble) => self.tries.trouble(trouble),

@@ -192,6 +192,7 @@ impl Payments {
         PaymentFuture::new(async move {
             let step = PaymentStep::StartVoid {
                 cause: VoidCause::Operator,
+                code: None,
                 within_ms: payments.settings.void_deadline_ms,
                 by: Some(by),
             };

@@ -30,8 +30,8 @@ pub enum GatewayState {
     Has(LookupResult),
     /// The gateway captured a different amount than requested, and some of it is left.
     Differs(CaptureDifference, CapturedMoney),
-    /// The gateway will never capture.
-    CaptureRefused,
+    /// The gateway will never capture, with its word for why.
+    CaptureRefused(Option<GatewayCode>),
     /// The gateway has nothing, and no further authorization is sent: it did not answer within
     /// `payments.give_up_after_s`.
     GivenUp(Late),
@@ -131,9 +131,9 @@ pub enum Record {
     Captured(CapturedMoney),
     /// A capture of a different amount, which a person must settle.
     Differs(CaptureDifference, CapturedMoney),
-    /// The intent to void.
-    StartVoid(VoidCause),
-    /// The gateway has nothing of it any more, and what it had captured and refunded, if anything.
+    /// The intent to void, with the gateway's word for why it refused the capture.
+    StartVoid(VoidCause, Option<GatewayCode>),
+    /// The gateway has nothing of it any more; what it had captured and refunded, if anything.
     Voided(Option<CapturedMoney>),
 }
 
@@ -180,7 +180,7 @@ fn authorizing(known: &GatewayState) -> Action {
         GatewayState::Unasked | GatewayState::Has(LookupResult::Nothing) => {
             Action::Ask(Ask::Authorize)
         }
-        GatewayState::InDoubt | GatewayState::CaptureRefused => Action::Ask(Ask::LookUp),
+        GatewayState::InDoubt | GatewayState::CaptureRefused(_) => Action::Ask(Ask::LookUp),
         GatewayState::Has(LookupResult::Authorized(authorization)) => {
             Action::Record(Record::Authorized(authorization.clone()))
         }
@@ -211,15 +211,13 @@ fn authorized(review: Review, known: &GatewayState) -> Action {
             Review::Wanted | Review::Due(_) => Action::Record(Record::OpenReview),
         },
         GatewayState::InDoubt | GatewayState::GivenUp(_) => Action::Ask(Ask::LookUp),
-        GatewayState::CaptureRefused => {
-            Action::Record(Record::StartVoid(VoidCause::CaptureRefused))
-        }
+        GatewayState::CaptureRefused(code) => start_void(VoidCause::CaptureRefused, code.clone()),
         GatewayState::Has(
             LookupResult::Nothing
             | LookupResult::Declined(_)
             | LookupResult::Voided
             | LookupResult::Refunded(_),
-        ) => Action::Record(Record::StartVoid(VoidCause::AuthorizationLapsed)),
+        ) => start_void(VoidCause::AuthorizationLapsed, None),
     }
 }
 
@@ -236,16 +234,18 @@ fn capturing(known: &GatewayState) -> Action {
         GatewayState::Differs(difference, money) => {
             Action::Record(Record::Differs(*difference, money.clone()))
         }
-        GatewayState::CaptureRefused => {
-            Action::Record(Record::StartVoid(VoidCause::CaptureRefused))
-        }
+        GatewayState::CaptureRefused(code) => start_void(VoidCause::CaptureRefused, code.clone()),
         GatewayState::Has(
             LookupResult::Nothing
             | LookupResult::Declined(_)
             | LookupResult::Voided
             | LookupResult::Refunded(_),
-        ) => Action::Record(Record::StartVoid(VoidCause::AuthorizationLapsed)),
+        ) => start_void(VoidCause::AuthorizationLapsed, None),
     }
+}
+
+fn start_void(cause: VoidCause, code: Option<GatewayCode>) -> Action {
+    Action::Record(Record::StartVoid(cause, code))
 }
 
 fn voiding(known: &GatewayState) -> Action {
@@ -253,7 +253,7 @@ fn voiding(known: &GatewayState) -> Action {
         // If it has nothing, an authorization may still be in transit: voiding closes the
         // reference.
         GatewayState::Has(LookupResult::Authorized(_) | LookupResult::Nothing)
-        | GatewayState::CaptureRefused => Action::Ask(Ask::Void),
+        | GatewayState::CaptureRefused(_) => Action::Ask(Ask::Void),
         GatewayState::Unasked | GatewayState::InDoubt | GatewayState::GivenUp(_) => {
             Action::Ask(Ask::LookUp)
         }
@@ -316,7 +316,7 @@ mod tests {
                 "refunded",
                 GatewayState::Has(LookupResult::Refunded(money())),
             ),
-            ("refused", GatewayState::CaptureRefused),
+            ("refused", GatewayState::CaptureRefused(None)),
             ("given-up", GatewayState::GivenUp(Late::Impossible)),
             ("late", GatewayState::GivenUp(Late::Possible)),
         ]
@@ -339,7 +339,7 @@ mod tests {
             Action::Record(Record::Differs(difference, _)) => {
                 format!("stuck:{}", difference.as_str())
             }
-            Action::Record(Record::StartVoid(cause)) => format!("start-void:{}", cause.as_str()),
+            Action::Record(Record::StartVoid(cause, _)) => format!("start-void:{}", cause.as_str()),
             Action::Record(Record::Voided(None)) => "voided".into(),
             Action::Record(Record::Voided(Some(_))) => "voided:returned".into(),
             Action::Rest(rest) => format!("rest:{rest:?}"),

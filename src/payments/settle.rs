@@ -81,6 +81,7 @@ impl Payments {
     ) -> Result<PurchaseView, WriteError> {
         let step = PaymentStep::StartVoid {
             cause: VoidCause::Settled,
+            code: None,
             within_ms: self.settings().void_deadline_ms,
             by: Some(by),
         };

@@ -130,6 +130,7 @@ fn facts(facts: &RefusalFacts) -> Value {
             Fact::Instant(at) => at.to_string().into(),
             Fact::Hold(hold) => hold.hold().to_string().into(),
             Fact::Purchase(purchase) => purchase.to_string().into(),
+            Fact::Currencies(list) => list.iter().map(|it| it.as_str().to_owned()).collect(),
             Fact::Null => Value::Null,
         };
         (name.to_owned(), shown)

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 pub(super) fn void_started(started: &VoidStarted) -> Value {
     let fields = json!({
         "reason": started.cause.as_str(),
+        "code": started.code.as_ref().map(GatewayCode::as_str),
         "deadline": started.deadline.to_string(),
     });
     match &started.by {
@@ -97,7 +98,7 @@ pub(super) fn dispute_opened(opened: &DisputeOpened) -> Value {
 
 pub(super) fn dispute_closed(closed: &DisputeClosed) -> Value {
     let fields = json!({
-        "outcome": closed.dispute.status.as_str(),
+        "outcome": closed.dispute.status().as_str(),
         "charged_back_before": closed.charged_back_before.get(),
         "charged_back_amount": closed.charged_back.get(),
         "clawback": clawback(closed.clawback),
@@ -116,7 +117,7 @@ fn dispute(number: u32, dispute: &Dispute, currency: Currency) -> Value {
         "amount": dispute.amount.get(),
         "currency": currency.as_str(),
         "opened_at": dispute.opened_at.to_string(),
-        "happened_at": dispute.reported_at.to_string(),
+        "happened_at": dispute.reported_at().to_string(),
     })
 }
 

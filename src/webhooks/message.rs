@@ -121,6 +121,7 @@ struct Data {
     amount: Option<MoneyFields>,
     currency: Option<String>,
     reason: Option<String>,
+    dispute_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -172,7 +173,7 @@ fn own(
     let body: Body = serde_json::from_slice(body).map_err(|_| {
         malformed(
             "body",
-            "must be {event_id, type, created_at, data: {purchase_id, amount?, currency?, reason?}}, each field once",
+            "must be {event_id, type, created_at, data: {purchase_id, amount?, currency?, reason?, dispute_id?}}, each field once",
         )
     })?;
     let event_id = match event_id {
@@ -204,6 +205,11 @@ fn own(
         ))
     });
     let amount = amount.transpose()?;
+    let dispute = data
+        .dispute_id
+        .as_deref()
+        .map(|text| DisputeId::parse(text).ok_or(malformed("data.dispute_id", ID_FORM)));
+    let dispute = dispute.transpose()?;
     Ok(WebhookMessage {
         nonce: delivery.nonce_of(&event_id),
         event_id,
@@ -212,7 +218,7 @@ fn own(
         about,
         amount,
         currency: data.currency()?,
-        dispute: None,
+        dispute: dispute.filter(|_| kind.is_dispute()),
         code: data.reason.and_then(|text| GatewayCode::parse(&text)),
         refund: None,
     })

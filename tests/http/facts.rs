@@ -67,6 +67,80 @@ fn a_currency_says_whose_it_is_not_and_which_would_do() {
     refused(&server, &buy(&euro, "key-facts-03"), 400, reason, &unpriced);
 }
 
+/// Whatever the product's terms are by now, a hold is paid by its own.
+#[test]
+fn a_hold_says_in_which_currencies_it_can_be_paid() {
+    let server = euro_and_dollar();
+    let put = |price: Value| {
+        let terms = product_terms(&json!({"name": "lamp", "price": price, "stock": 5}));
+        let put = Request::put("/admin/products/lamp").key(ADMIN).json(&terms);
+        assert!(server.ask(&put).status < 300);
+    };
+    put(json!({"USD": 1999}));
+    let held = server
+        .ask(&Request::hold("ana", "lamp", 1, "key-facts-81"))
+        .json();
+    put(json!({"USD": 1999, "EUR": 1899}));
+    let euro = json!({
+        "product_id": "lamp", "currency": "EUR", "hold_id": held["hold_id"],
+    });
+    let answer = refused(
+        &server,
+        &buy(&euro, "key-facts-82"),
+        400,
+        "currency_not_allowed",
+        &json!({"cause": "hold", "currencies": ["USD"]}),
+    );
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("It has one in USD."), "{detail}");
+}
+
+#[test]
+fn a_promotion_says_in_which_currencies_it_gives_something() {
+    let server = euro_and_dollar();
+    let terms = json!({
+        "amount_off": {"EUR": 100}, "uses_max": 10, "uses_per_user_max": null, "active": true,
+        "starts_at": null, "ends_at": null,
+    });
+    let put = Request::put("/admin/promotions/HALLO").key(ADMIN);
+    assert_eq!(server.ask(&put.json(&terms)).status, 201);
+    let would_do = json!({"cause": "currency", "currencies": ["EUR"]});
+    let reason = "promotion_not_applicable";
+    let dollar = buy(&json!({"promotion_code": "HALLO"}), "key-facts-91");
+    let first = refused(&server, &dollar, 409, reason, &would_do);
+    // Under its key it is the same again, whatever became of the promotion.
+    let other = json!({"amount_off": {"USD": 100}});
+    let patch = Request::new("PATCH", "/admin/promotions/HALLO").key(ADMIN);
+    assert_eq!(server.ask(&patch.json(&other)).status, 200);
+    let again = refused(&server, &dollar, 409, reason, &would_do);
+    assert_eq!(first.text(), again.text());
+}
+
+/// A card with limited tries says how many were used, and from when it may be tried again.
+#[test]
+fn a_card_with_limited_tries_says_how_many_and_until_when() {
+    let server = Setup::demo()
+        .config("[payments.scheme]\nlimited_max = 2\nwindow_s = 86400\n")
+        .start();
+    for key in ["key-facts-a1", "key-facts-a2"] {
+        let poor = buy(&json!({"card_token": "tok_insufficient_funds"}), key);
+        let later = json!({"retry_advice": "later"});
+        refused(&server, &poor, 402, "payment_declined", &later);
+    }
+    let poor = buy(
+        &json!({"card_token": "tok_insufficient_funds"}),
+        "key-facts-a3",
+    );
+    let bar =
+        json!({"retry_advice": "later", "declines": 2, "declines_max": 2, "window_s": 86_400});
+    let first = refused(&server, &poor, 402, "card_retry_forbidden", &bar);
+    let at: jiff::Timestamp = first.json()["retry_at"].as_str().unwrap().parse().unwrap();
+    let wait_s = at.as_second() - jiff::Timestamp::now().as_second();
+    assert!((86_300..=86_400).contains(&wait_s), "{wait_s} s");
+    let again = refused(&server, &poor, 402, "card_retry_forbidden", &bar);
+    assert_eq!(first.text(), again.text());
+}
+
 #[test]
 fn what_was_not_found_is_named() {
     let server = Setup::demo().start();
@@ -308,6 +382,9 @@ fn a_card_that_may_not_be_tried_again_leaves_its_hold() {
     });
     let again = buy(&stolen, "key-facts-73");
     let one = refused(&server, &again, 402, "card_retry_forbidden", &lives);
+    let bar =
+        json!({"retry_advice": "never", "declines": 1, "declines_max": 15, "window_s": 2_592_000});
+    refused(&server, &again, 402, "card_retry_forbidden", &bar);
     let replayed = refused(&server, &again, 402, "card_retry_forbidden", &lives);
     assert_eq!(one.text(), replayed.text());
     let other = json!({"hold_id": held["hold_id"]});

@@ -18,7 +18,9 @@ use holdfast::ids::{
     AuthorizationId, CaptureId, CardToken, Digest16, KeyOwner, ProductId, PurchaseId, ReceiptKeyId,
     RequestId, UserId,
 };
-use holdfast::journal::{Audit, Clock, DayZone, Journal, JournalOptions, ManualClock, Submitted};
+use holdfast::journal::{
+    Audit, Clock, ClockBehind, DayZone, Journal, JournalOptions, ManualClock, Submitted,
+};
 use holdfast::money::{Amount, Currency, Price};
 use holdfast::time::UnixMs;
 use proptest::prelude::*;
@@ -723,8 +725,19 @@ fn open_with(
     clock: &ManualClock,
     change: impl FnOnce(&mut EngineSettings),
 ) -> Arc<Journal> {
+    open_behind(path, clock, ClockBehind::Refuse, change)
+}
+
+/// The same with a clock that may lie before the log's last event.
+fn open_behind(
+    path: &std::path::Path,
+    clock: &ManualClock,
+    behind: ClockBehind,
+    change: impl FnOnce(&mut EngineSettings),
+) -> Arc<Journal> {
     let mut options = JournalOptions::new(path);
     options.clock = Clock::Manual(clock.clone());
+    options.time.behind = behind;
     options.engine.hold_ttl_ms = HOLD_TTL_MS;
     options.engine.tries_per_hold_max = TRIES_MAX;
     options.engine.idempotency_retention_ms = 365 * 24 * HOUR_MS;
@@ -785,6 +798,7 @@ fn payment_step(step: u8, quote: Quote) -> PaymentStep {
         ),
         4 => PaymentStep::StartVoid {
             cause: VoidCause::CaptureRefused,
+            code: None,
             within_ms: 60_000,
             by: None,
         },

@@ -385,6 +385,7 @@ fn in_log(stage: &Stage, purchase: PurchaseId, word: &str, authorization: Author
             PaymentStep::StartCapture,
             PaymentStep::StartVoid {
                 cause: VoidCause::CaptureRefused,
+                code: None,
                 within_ms: 60_000,
                 by: None,
             },

@@ -89,6 +89,7 @@ fn a_stuck_void_is_still_stuck_after_a_restart_and_is_tried_again() {
         },
         PaymentStep::StartVoid {
             cause: VoidCause::CaptureRefused,
+            code: None,
             within_ms: 0,
             by: None,
         },
@@ -116,6 +117,7 @@ fn a_void_is_not_stuck_before_its_deadline() {
     let purchase = stage.start("tok_ok");
     let within = PaymentStep::StartVoid {
         cause: VoidCause::Operator,
+        code: None,
         within_ms: 3_600_000,
         by: None,
     };
@@ -361,6 +363,7 @@ fn money_taken_without_goods_goes_back_though_a_refund_failed() {
         },
         PaymentStep::StartVoid {
             cause: VoidCause::CaptureRefused,
+            code: None,
             within_ms: 60_000,
             by: None,
         },

@@ -1,10 +1,12 @@
 //! The sandbox gateway keeps its own books: idempotent by reference, over kill and torn lines.
 
-use holdfast::ids::{AuthorizationId, CardToken, PurchaseId, PurchaseTag, RequestId, ShardId};
+use holdfast::ids::{
+    AuthorizationId, CardToken, GatewayCode, PurchaseId, PurchaseTag, RequestId, ShardId,
+};
 use holdfast::money::{Amount, Currency};
 use holdfast::payments::gateway::{
-    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, Decline, FoundRefund, Gateway,
-    Inquiry, LookupResult, Reference, RefundRequest, Trouble,
+    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, Decline, DeclinedBy,
+    FoundRefund, Gateway, Inquiry, LookupResult, Reference, RefundRequest, Trouble,
 };
 use holdfast::payments::sandbox::{
     ChargeState, Sandbox, SandboxCharge, SandboxError, path_in, read_charges,
@@ -206,7 +208,7 @@ fn captures_and_voids_fail_as_often_as_the_token_says() {
         for (number, (card, told, done)) in (100..).zip(voids) {
             let authorization = authorized(&sandbox, number, card).await;
             let refused = sandbox.capture(claim(number, &authorization.id)).await;
-            assert_eq!(refused, CallResult::Declined(Decline::BY_GATEWAY), "{card}");
+            assert_eq!(refused, CallResult::Declined(capture_declined()), "{card}");
             let answer = soon(sandbox.void(claim(number, &authorization.id))).await;
             assert_eq!(answer.map_or("", |a| a.class().as_str()), told, "{card}");
             let found = sandbox.look_up(inquiry(number)).await.unwrap();
@@ -295,7 +297,15 @@ fn its_books_outlive_it_and_a_torn_last_line() {
     let sandbox = Sandbox::open(dir.path()).unwrap();
     let authorization = run(authorized(&sandbox, 2, "tok_capture_refused"));
     let refused = run(sandbox.capture(claim(2, &authorization.id)));
-    assert_eq!(refused, CallResult::Declined(Decline::BY_GATEWAY));
+    assert_eq!(refused, CallResult::Declined(capture_declined()));
+}
+
+/// The sandbox's own no to a capture.
+fn capture_declined() -> Decline {
+    Decline {
+        by: DeclinedBy::Gateway,
+        code: GatewayCode::parse("capture_declined"),
+    }
 }
 
 #[test]

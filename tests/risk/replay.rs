@@ -5,7 +5,7 @@
 use crate::replay_stage::{
     BEGIN, Dice, Ended, HOUR, Issuer, SECOND, Stage, Try, currency, plan, replay, rule, run, trial,
 };
-use holdfast::engine::dispute::{AmountFrom, Dispute, DisputeStatus};
+use holdfast::engine::dispute::{AmountFrom, Dispute, DisputeEnd, DisputeOutcome, DisputeStatus};
 use holdfast::engine::event::{
     BuyerPaused, BuyerRated, BuyerSegmented, Clawback, DisputeClosed, Event, GivenBack,
     ModelInForce, Pause, Rating, RefundExtent, RefundSucceeded, Restock,
@@ -526,6 +526,23 @@ fn a_blocked_hold_whose_payment_is_blocked_too_ends_once() {
     }
 }
 
+/// A dispute that was lost at `at`.
+fn lost_dispute(at: UnixMs, amount: i64) -> Dispute {
+    let status = DisputeStatus::Lost;
+    Dispute {
+        id: None,
+        opened_at: at,
+        opened_last: None,
+        ended: Some(DisputeEnd {
+            at,
+            outcome: DisputeOutcome::Lost,
+        }),
+        amount: Amount::new(amount).unwrap(),
+        amount_from: AmountFrom::Gateway { at, status },
+        asked_back: Tokens::NONE,
+    }
+}
+
 #[test]
 fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
     let mut stage = stage();
@@ -586,15 +603,7 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
         purchase: lost,
         user: user("cy"),
         number: 1,
-        dispute: Dispute {
-            id: None,
-            opened_at: end.1,
-            amount: Amount::new(4_000).unwrap(),
-            amount_from: AmountFrom::Gateway,
-            status: DisputeStatus::Lost,
-            reported_at: end.1,
-            asked_back: Tokens::NONE,
-        },
+        dispute: lost_dispute(end.1, 4_000),
         before: None,
         currency: currency("USD"),
         charged_back_before: Amount::ZERO,

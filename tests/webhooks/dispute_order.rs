@@ -51,3 +51,88 @@ fn a_dispute_is_the_same_whichever_of_its_words_comes_first() {
         assert_eq!(entries, [expected.clone(), expected]);
     }
 }
+
+/// One word of a named dispute, as the gateway sends it.
+struct Said {
+    kind: &'static str,
+    second: u64,
+    amount: u64,
+}
+
+const fn said(kind: &'static str, second: u64, amount: u64) -> Said {
+    Said {
+        kind,
+        second,
+        amount,
+    }
+}
+
+/// Every order of `count` things.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = orders(count - 1);
+    let places = |order: Vec<usize>| {
+        (0..count).map(move |at| {
+            let mut order = order.clone();
+            order.insert(at, count - 1);
+            order
+        })
+    };
+    shorter.into_iter().flat_map(places).collect()
+}
+
+/// A clock of the gateway's that is wrong for one word makes a dispute odd, and the same in every order.
+#[test]
+fn words_with_odd_instants_mean_the_same_in_every_order() {
+    let server = start();
+    let first = now_s() - 200;
+    let cases = [
+        // The beginning bears a later instant than the loss: it is lost all the same.
+        (vec![said("opened", 60, 500), said("lost", 10, 500)], "lost"),
+        (
+            vec![
+                said("opened", 5, 500),
+                said("opened", 60, 300),
+                said("lost", 10, 400),
+            ],
+            "lost",
+        ),
+        // After a win a later beginning counts.
+        (
+            vec![said("won", 20, 500), said("opened", 60, 500)],
+            "opened",
+        ),
+        (
+            vec![
+                said("lost", 10, 500),
+                said("won", 20, 400),
+                said("lost", 20, 100),
+            ],
+            "won",
+        ),
+    ];
+    for (number, (words, status)) in cases.iter().enumerate() {
+        let mut seen: Option<Value> = None;
+        for (run, order) in orders(words.len()).into_iter().enumerate() {
+            let id = id_of(&bought(&server, &format!("buyer-{number}-{run}"))).to_owned();
+            for word in order.iter().map(|place| &words[*place]) {
+                let name = format!("{id}-{}-{}", word.kind, word.second);
+                let body = json!({
+                    "event_id": name, "type": format!("dispute.{}", word.kind),
+                    "created_at": at(first, word.second),
+                    "data": {
+                        "purchase_id": id, "dispute_id": "du_1",
+                        "amount": word.amount, "currency": "USD",
+                    },
+                });
+                tell(&server, &Own::new(&name, &body.to_string()).request());
+            }
+            let now = shown(&server, &id);
+            let all = json!([now["disputes"], now["charged_back_amount"], now["status"]]);
+            assert_eq!(all[0][0]["status"], *status, "{order:?}: {now}");
+            assert_eq!(*seen.get_or_insert_with(|| all.clone()), all, "{order:?}");
+        }
+    }
+}

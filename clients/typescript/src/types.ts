@@ -198,7 +198,7 @@ export interface BuyerVelocity {
   counted_up_to: number;
 }
 
-/** `payment_declined` has every field except perhaps `hold` and `returned`; `card_retry_forbidden` has none of them */
+/** `payment_declined` has every field except perhaps `hold` and `returned`; `card_retry_forbidden` has `retry_advice`, the declines that count, `retry_at` and perhaps `hold` */
 export interface Declined {
   type: string;
   title: string;
@@ -223,7 +223,7 @@ export interface Declined {
   quantity?: number;
   /** With `hold_id` of another product or quantity: what the hold is for */
   held?: ProblemHeld;
-  /** Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product has a price, as `cause` says */
+  /** Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product or the hold has a price, as `cause` says. Of `promotion_not_applicable` with the cause `currency`: those in which the promotion gives a discount. At most 8 of a product, hold or promotion */
   currencies?: string[];
   /** Of `forbidden`: the role of the API key */
   role?: string;
@@ -284,10 +284,16 @@ export interface Declined {
   ends_at?: string | null;
   /** Of `hold_expired`: when it expired */
   expires_at?: string;
-  /** Of `currency_not_allowed`: the currency is none of the shop's, or the product has no price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount in this currency, or not the promotion of the hold */
+  /** Of `currency_not_allowed`: the currency is none of the shop's, or the product, or the hold to be paid, has no price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount in this currency, or not the promotion of the hold */
   cause?: "inactive" | "not_started" | "ended" | "product" | "segment" | "currency" | "hold" | "shop";
-  /** Of `rate_limited`: the window in seconds; absent: at once */
+  /** Of `rate_limited`: the window in seconds; absent: at once. Of `card_retry_forbidden`: how long a decline counts */
   window_s?: number;
+  /** Of `card_retry_forbidden`: declines of this card for this user that count */
+  declines?: number;
+  /** Of `card_retry_forbidden`: declines with the advice `later` after which the card is refused */
+  declines_max?: number;
+  /** Of `card_retry_forbidden`: from when the card may be tried again */
+  retry_at?: string;
   /** Of `refund_failed` and `refund_not_found`: the number of the refund */
   number?: number;
   /** The gateway's code, if it gave one */
@@ -396,7 +402,7 @@ export interface Problem {
   quantity?: number;
   /** With `hold_id` of another product or quantity: what the hold is for */
   held?: ProblemHeld;
-  /** Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product has a price, as `cause` says */
+  /** Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product or the hold has a price, as `cause` says. Of `promotion_not_applicable` with the cause `currency`: those in which the promotion gives a discount. At most 8 of a product, hold or promotion */
   currencies?: string[];
   /** Of `forbidden`: the role of the API key */
   role?: string;
@@ -458,10 +464,16 @@ export interface Problem {
   ends_at?: string | null;
   /** Of `hold_expired`: when it expired */
   expires_at?: string;
-  /** Of `currency_not_allowed`: the currency is none of the shop's, or the product has no price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount in this currency, or not the promotion of the hold */
+  /** Of `currency_not_allowed`: the currency is none of the shop's, or the product, or the hold to be paid, has no price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount in this currency, or not the promotion of the hold */
   cause?: "inactive" | "not_started" | "ended" | "product" | "segment" | "currency" | "hold" | "shop";
-  /** Of `rate_limited`: the window in seconds; absent: at once */
+  /** Of `rate_limited`: the window in seconds; absent: at once. Of `card_retry_forbidden`: how long a decline counts */
   window_s?: number;
+  /** Of `card_retry_forbidden`: declines of this card for this user that count */
+  declines?: number;
+  /** Of `card_retry_forbidden`: declines with the advice `later` after which the card is refused */
+  declines_max?: number;
+  /** Of `card_retry_forbidden`: from when the card may be tried again */
+  retry_at?: string;
   /** Of `refund_failed` and `refund_not_found`: the number of the refund */
   number?: number;
   /** Of `payment_declined` and `refund_failed`: the gateway's code, if it gave one */
@@ -1000,7 +1012,7 @@ export interface Unavailable {
   quantity?: number;
   /** With `hold_id` of another product or quantity: what the hold is for */
   held?: ProblemHeld;
-  /** Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product has a price, as `cause` says */
+  /** Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product or the hold has a price, as `cause` says. Of `promotion_not_applicable` with the cause `currency`: those in which the promotion gives a discount. At most 8 of a product, hold or promotion */
   currencies?: string[];
   /** Of `forbidden`: the role of the API key */
   role?: string;
@@ -1061,10 +1073,16 @@ export interface Unavailable {
   ends_at?: string | null;
   /** Of `hold_expired`: when it expired */
   expires_at?: string;
-  /** Of `currency_not_allowed`: the currency is none of the shop's, or the product has no price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount in this currency, or not the promotion of the hold */
+  /** Of `currency_not_allowed`: the currency is none of the shop's, or the product, or the hold to be paid, has no price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount in this currency, or not the promotion of the hold */
   cause?: "inactive" | "not_started" | "ended" | "product" | "segment" | "currency" | "hold" | "shop";
-  /** Of `rate_limited`: the window in seconds; absent: at once */
+  /** Of `rate_limited`: the window in seconds; absent: at once. Of `card_retry_forbidden`: how long a decline counts */
   window_s?: number;
+  /** Of `card_retry_forbidden`: declines of this card for this user that count */
+  declines?: number;
+  /** Of `card_retry_forbidden`: declines with the advice `later` after which the card is refused */
+  declines_max?: number;
+  /** Of `card_retry_forbidden`: from when the card may be tried again */
+  retry_at?: string;
   /** Of `refund_failed` and `refund_not_found`: the number of the refund */
   number?: number;
   /** Of `payment_declined` and `refund_failed`: the gateway's code, if it gave one */

@@ -14,7 +14,7 @@ use crate::engine::state::tries::PAYMENTS_PER_PURCHASE_MAX;
 use crate::engine::words::lifecycle::{PurchaseState, Step};
 use crate::engine::words::metadata::Metadata;
 use crate::engine::words::refusal::Refusal;
-use crate::engine::words::rejection::{PromotionBar, RefusalFacts, Rejection};
+use crate::engine::words::rejection::{CardBar, PricedBy, PromotionBar, RefusalFacts, Rejection};
 use crate::engine::words::score::Appraisal;
 use crate::engine::words::settings::CardRetries;
 use crate::ids::{CardToken, PurchaseId, UserId};
@@ -34,8 +34,9 @@ pub fn decide_buy(
     // give themselves back.
     let (rules, at) = (context.settings.card_retries, context.at);
     let shard = context.shard;
-    if !shard.may_try_card(&command.user, &command.card, rules, at) {
-        return Err(decision.found.turned(Refusal::CardRetryForbidden));
+    if let Some(facts) = shard.card_bar(&command.user, &command.card, rules, at) {
+        let rejection = Refusal::CardRetryForbidden.about(facts);
+        return Err(decision.found.turned(rejection));
     }
     Ok(decision)
 }
@@ -169,8 +170,13 @@ fn quote_of_hold(
                 reason.about(RefusalFacts::not_charged(rule, currency, None))
             }
             Refusal::PromotionNotApplicable => {
-                reason.about(RefusalFacts::Promotion(PromotionBar::Currency))
+                let would_do = purchase.held_currencies();
+                reason.about(RefusalFacts::Promotion(PromotionBar::Currency(would_do)))
             }
+            Refusal::CurrencyNotAllowed => reason.about(RefusalFacts::Priced {
+                by: PricedBy::Hold,
+                currencies: purchase.held_currencies(),
+            }),
             reason => reason.into(),
         })
 }
@@ -219,26 +225,38 @@ fn start(context: Context<'_>, command: &Buy, terms: PaymentTerms) -> Event {
 }
 
 impl Shard {
-    /// Whether the card's network allows `user` to try `card` again.
-    pub(in crate::engine) fn may_try_card(
+    /// Why the card's network does not allow `user` to try `card` again, and from when it does;
+    /// `None`: it does now.
+    fn card_bar(
         &self,
         user: &UserId,
         card: &CardToken,
         rules: CardRetries,
         at: UnixMs,
-    ) -> bool {
-        let Some(more) = self.buyer(user).and_then(|buyer| buyer.more.as_ref()) else {
-            return true;
-        };
+    ) -> Option<RefusalFacts> {
+        let more = self.buyer(user)?.more.as_ref()?;
         let counts = |it: &&CardDecline| it.card == *card && at.since_ms(it.at) < rules.window_ms;
-        let mut limited = 0;
-        for decline in more.declines.iter().filter(counts) {
-            match decline.advice {
-                RetryAdvice::Never => return false,
-                RetryAdvice::Later => limited += 1,
-                RetryAdvice::OtherCard => {}
-            }
-        }
-        limited < rules.limited_max
+        let counted = || more.declines.iter().filter(counts);
+        let of = |advice| counted().filter(move |it| it.advice == advice);
+        let limited = of(RetryAdvice::Later).count();
+        // The limit is met again once the oldest beyond it no longer counts; they stand in the order
+        // of their instants.
+        let limit = usize::try_from(rules.limited_max).unwrap_or(usize::MAX);
+        let last_final = of(RetryAdvice::Never).next_back();
+        let too_many = limited
+            .checked_sub(limit)
+            .and_then(|beyond| of(RetryAdvice::Later).nth(beyond));
+        let (bar, barring) = match (last_final, too_many) {
+            (Some(decline), _) => (CardBar::Final, decline),
+            (None, Some(decline)) => (CardBar::Limit, decline),
+            (None, None) => return None,
+        };
+        Some(RefusalFacts::CardRetry {
+            bar,
+            declines: u32::try_from(counted().count()).expect("few declines are kept"),
+            declines_max: rules.limited_max,
+            window_s: rules.window_ms / 1_000,
+            retry_at: barring.at.plus_ms(rules.window_ms),
+        })
     }
 }

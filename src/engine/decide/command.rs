@@ -115,7 +115,9 @@ pub enum PaymentStep {
     /// The authorization is about to be voided.
     StartVoid {
         cause: VoidCause,
-        /// The time until the operator is called, in milliseconds.
+        /// The gateway's word for why it refused the capture, where it gave one.
+        code: Option<GatewayCode>,
+        /// How long it may take before the operator is called, in milliseconds.
         within_ms: u64,
         /// The operator who orders it, if one does.
         by: Option<AdminAct>,

@@ -131,9 +131,9 @@ fn changed(
     let (purchase, stored) = (of.id, of.stored);
     let known = stored.disputes().get(place);
     let number = u32::try_from(place + 1).expect("few are kept");
-    let before = known.map(|it| it.status);
+    let before = known.map(Dispute::status);
     let (user, currency) = (of.owner.clone(), stored.quote().currency);
-    if dispute.status == DisputeStatus::Opened {
+    if dispute.status() == DisputeStatus::Opened {
         return Event::DisputeOpened(DisputeOpened {
             purchase,
             user,
@@ -150,15 +150,11 @@ fn changed(
     disputes.truncate(place);
     disputes.push(dispute);
     disputes.extend(stored.disputes().iter().skip(place + 1).cloned());
-    let only_opened_earlier = known.is_some_and(|known| {
-        let opened_at = known.opened_at;
-        Dispute {
-            opened_at,
-            ..disputes[place].clone()
-        } == *known
+    let same_money = known.is_some_and(|known| {
+        (known.status(), known.amount) == (disputes[place].status(), disputes[place].amount)
     });
-    // The time of its opening says nothing about money.
-    let asked = if only_opened_earlier {
+    // When its words happened says nothing of its money.
+    let asked = if same_money {
         asked_before
     } else {
         asks_back(stored, &disputes, place, asked_before)
@@ -186,7 +182,8 @@ fn changed(
 
 /// The total of tokens that the dispute at `place` claws back; it has clawed back `before` so far.
 fn asks_back(stored: &Purchase, disputes: &[Dispute], place: usize, before: Tokens) -> Tokens {
-    let (Some(post_capture), DisputeStatus::Lost) = (&stored.post_capture, disputes[place].status)
+    let (Some(post_capture), DisputeStatus::Lost) =
+        (&stored.post_capture, disputes[place].status())
     else {
         return Tokens::NONE;
     };

@@ -7,11 +7,11 @@ use super::{Claims, Context, Decision, RejectedAttempt};
 use crate::engine::decide::command::PlaceHold;
 use crate::engine::event::{Event, Flow, HeldQuote, HoldPlaced, Origin};
 use crate::engine::risk::program::RuleMatches;
-use crate::engine::state::catalogue::{Product, Promotion};
+use crate::engine::state::catalogue::{Product, Promotion, barred};
 use crate::engine::words::metadata::Metadata;
 use crate::engine::words::payable::AmountRule;
 use crate::engine::words::refusal::Refusal;
-use crate::engine::words::rejection::{RefusalFacts, Rejection, UsesScope};
+use crate::engine::words::rejection::{PricedBy, PromotionBar, RefusalFacts, Rejection, UsesScope};
 use crate::engine::words::score::Appraisal;
 use crate::ids::{ProductId, PromotionCode, PurchaseId, UserId};
 use crate::money::Currency;
@@ -70,9 +70,9 @@ pub(super) fn place(
     product.on_sale(at)?;
     let currency = wanted
         .currency
-        .or_else(|| first_currency(context, product, wanted))
-        .ok_or(Refusal::CurrencyNotAllowed)?;
-    let priced = product.price(currency).ok_or(Refusal::CurrencyNotAllowed)?;
+        .or_else(|| first_currency(context, product, wanted));
+    let priced = currency.and_then(|it| Some((it, product.price(it)?)));
+    let (currency, priced) = priced.ok_or_else(|| not_priced(context, product))?;
     debug_assert!(priced.get() > 0);
 
     let asked = RiskSubject {
@@ -131,7 +131,11 @@ fn set_aside(
         let whole = quote(product, wanted.quantity, currency, None, AmountRule::ANY)?;
         claims.amounts = within_limits(context, paying, quoted.as_ref().unwrap_or(&whole))?;
     }
-    let (promotion, quote) = (promotion?, quoted?);
+    let promotion = promotion?;
+    let quote = quoted.map_err(|rejection| {
+        let asked = (product, wanted.quantity, applied);
+        told_what_would_do(context, rejection, asked)
+    })?;
     claim_units(product, promotion, wanted.quantity, &mut claims)?;
 
     let other_quotes = match wanted.flow {
@@ -207,7 +211,31 @@ fn first_currency(
     quoted.next().or_else(|| priced().next())
 }
 
-/// The price of the hold in every other currency.
+/// The product has no price in the currency; in which of the drop's it has.
+fn not_priced(context: Context<'_>, product: &Product) -> Rejection {
+    let listed = context.settings.currencies.iter().copied();
+    Refusal::CurrencyNotAllowed.about(RefusalFacts::Priced {
+        by: PricedBy::Product,
+        currencies: listed.filter(|it| product.price(*it).is_some()).collect(),
+    })
+}
+
+/// `rejection`, where the promotion gives nothing in the currency, with those in which it does.
+fn told_what_would_do(
+    context: Context<'_>,
+    rejection: Rejection,
+    (product, quantity, promotion): (&Product, u32, Option<&Promotion>),
+) -> Rejection {
+    let Some(RefusalFacts::Promotion(PromotionBar::Currency(_))) = rejection.facts else {
+        return rejection;
+    };
+    let payable = &context.settings.payable;
+    let gives = |it: &Currency| quote(product, quantity, *it, promotion, payable.of(*it)).is_ok();
+    let listed = context.settings.currencies.iter().copied();
+    barred(PromotionBar::Currency(listed.filter(gives).collect()))
+}
+
+/// What the hold costs in every currency but the one that is shown.
 fn other_quotes(
     context: Context<'_>,
     product: &Product,

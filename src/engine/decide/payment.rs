@@ -164,12 +164,14 @@ fn event_of(
         }
         PaymentStep::StartVoid {
             cause,
+            code,
             within_ms,
             by,
         } => Event::VoidStarted(VoidStarted {
             purchase,
             user,
             cause,
+            code,
             deadline: context.at.plus_ms(within_ms),
             by,
         }),

@@ -4,7 +4,7 @@ use crate::engine::event::Quote;
 use crate::engine::state::catalogue::{Product, Promotion, barred};
 use crate::engine::words::payable::AmountRule;
 use crate::engine::words::refusal::Refusal;
-use crate::engine::words::rejection::{PromotionBar, RefusalFacts, Rejection};
+use crate::engine::words::rejection::{CurrencyList, PromotionBar, RefusalFacts, Rejection};
 use crate::money::{Amount, Currency};
 
 /// The price of `quantity` units of `product` in `currency`, less `promotion`. A discount is
@@ -31,7 +31,7 @@ pub fn quote(
     })?;
     let rounded = whole.saturating_minus(amount);
     if rounded == Amount::ZERO && discount > Amount::ZERO {
-        return Err(barred(PromotionBar::Currency));
+        return Err(barred(PromotionBar::Currency(CurrencyList::default())));
     }
     Ok(Quote {
         currency,

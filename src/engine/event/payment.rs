@@ -241,6 +241,8 @@ pub struct VoidStarted {
     pub purchase: PurchaseId,
     pub user: UserId,
     pub cause: VoidCause,
+    /// The gateway's word for why it refused the capture, where it gave one.
+    pub code: Option<GatewayCode>,
     /// When it is to be done; after that it is stuck and the operator is called.
     pub deadline: UnixMs,
     /// The operator who ordered it, if one did.

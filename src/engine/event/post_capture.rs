@@ -225,8 +225,9 @@ pub struct DisputeClosed {
 }
 
 impl DisputeClosed {
-    pub const fn step(&self) -> Step {
-        match self.dispute.status {
+    /// The step in the purchase's life.
+    pub fn step(&self) -> Step {
+        match self.dispute.status() {
             DisputeStatus::Lost => Step::DisputeLost(self.leaves),
             DisputeStatus::Opened | DisputeStatus::Won => Step::DisputeWon(self.leaves),
         }
@@ -235,7 +236,7 @@ impl DisputeClosed {
     /// How many more disputes are lost with it: 1, -1 where one that was lost is won, or 0.
     pub fn more_lost(&self) -> i8 {
         let lost = |status| i8::from(status == Some(DisputeStatus::Lost));
-        lost(Some(self.dispute.status)) - lost(self.before)
+        lost(Some(self.dispute.status())) - lost(self.before)
     }
 
     /// What it takes from the shop; below 0 where money comes back.

@@ -38,7 +38,7 @@ impl Purchase {
             purchase,
             request: payment.request,
             reason: Refusal::PaymentDeclined,
-            code: None,
+            code: self.void_code().cloned(),
             advice: cause.advice(),
             returned: self.returned_money(),
             hold: None,

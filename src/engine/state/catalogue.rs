@@ -8,7 +8,7 @@
 use crate::engine::cells::{PromotionCell, StockCell, UNITS_MAX};
 use crate::engine::event::{Active, CatalogueEvent, Discount, ProductSet, PromotionSet};
 use crate::engine::words::refusal::Refusal;
-use crate::engine::words::rejection::{PromotionBar, RefusalFacts, Rejection};
+use crate::engine::words::rejection::{CurrencyList, PromotionBar, RefusalFacts, Rejection};
 use crate::engine::words::settings::Bounds;
 use crate::ids::{ProductId, PromotionCode, Segment};
 use crate::money::{Amount, Currency, Price};
@@ -347,7 +347,7 @@ impl Promotion {
                 .map(|(_, sum)| (*sum).min(whole)),
         };
         off.filter(|off| *off > Amount::ZERO)
-            .ok_or(barred(PromotionBar::Currency))
+            .ok_or(barred(PromotionBar::Currency(CurrencyList::default())))
     }
 }
 

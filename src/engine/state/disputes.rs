@@ -3,9 +3,11 @@
 //!
 //! Invariants:
 //! 1. Of one dispute the latest word counts, by the instant at which the gateway says that it
-//!    happened; of one instant an end outranks the beginning, and a win the loss. So the order of
-//!    arrival makes no difference: a beginning that comes after its end still says when it was opened.
-//!    A lost dispute is not opened again; it may be won.
+//!    happened; of one instant an end outranks the beginning, and a win the loss. A lost dispute is
+//!    not opened again, whatever the instant of its beginning; it may be won. The order of arrival
+//!    makes no difference, as long as the gateway names its disputes. One exception: a word that
+//!    changes nothing that is shown is not kept, so a second beginning that arrives before a win of
+//!    an earlier instant does not outrank it.
 //! 2. All lost disputes together take at most what was captured; each takes its own amount.
 //! 3. A dispute that the gateway names is found by its name. Of those without one, amounts tell one
 //!    from another, and a beginning after an end is another dispute.
@@ -13,7 +15,9 @@
 //! Deliberately absent: reward tokens and events (`decide`).
 
 use crate::engine::state::purchase::Purchase;
-use crate::engine::words::dispute::{AmountFrom, Dispute, DisputeStatus};
+use crate::engine::words::dispute::{
+    AmountFrom, Dispute, DisputeEnd, DisputeOutcome, DisputeStatus,
+};
 use crate::engine::words::lifecycle::PaidState;
 use crate::ids::DisputeId;
 use crate::money::{Amount, Tokens};
@@ -65,7 +69,7 @@ impl Purchase {
     fn left_beside(&self, place: Option<usize>) -> Amount {
         let others = self.disputes().iter().enumerate();
         let others = others
-            .filter(|(at, it)| Some(*at) != place && it.status != DisputeStatus::Won)
+            .filter(|(at, it)| Some(*at) != place && it.status() != DisputeStatus::Won)
             .map(|(_, it)| it);
         self.not_refunded().saturating_minus(sum(others))
     }
@@ -113,42 +117,38 @@ impl Purchase {
             if disputes.len() >= DISPUTES_MAX {
                 return DisputeChange::TooMany;
             }
-            let new = Dispute {
-                id: word.id.cloned(),
-                opened_at: word.at,
-                amount: word.amount.unwrap_or_else(|| self.left()),
-                amount_from: match word.amount {
-                    Some(_) => AmountFrom::Gateway,
-                    None => AmountFrom::Assumed,
-                },
-                status: word.status,
-                reported_at: word.at,
-                asked_back: Tokens::NONE,
-            };
-            return DisputeChange::Changes(disputes.len(), new);
+            return DisputeChange::Changes(disputes.len(), word.begun(self.left()));
         };
         let known = &disputes[place];
         let mut changed = known.clone();
-        let newer = outranks(word, known);
-        if newer {
-            changed.status = word.status;
-            changed.reported_at = word.at;
-        }
-        if word.status == DisputeStatus::Opened {
-            changed.opened_at = known.opened_at.min(word.at);
-        }
-        let assumed = known.amount_from == AmountFrom::Assumed;
-        match word.amount {
-            Some(amount) if newer || assumed => {
-                changed.amount = amount;
-                changed.amount_from = AmountFrom::Gateway;
+        match word.end() {
+            // The first beginning that is told says when it was opened; until then an end does.
+            None => {
+                let earliest = known.opened_last.map(|_| known.opened_at.min(word.at));
+                changed.opened_at = earliest.unwrap_or(word.at);
+                changed.opened_last = known.opened_last.max(Some(word.at));
             }
-            None if newer && assumed => changed.amount = self.left_beside(Some(place)),
-            Some(_) | None => {}
+            Some(end) => {
+                if known.opened_last.is_none() {
+                    changed.opened_at = known.opened_at.min(word.at);
+                }
+                changed.ended = known.ended.max(Some(end));
+            }
         }
-        // The same end with a later instant: it may outrank a report that is still to come.
-        let decides = newer && word.status != DisputeStatus::Opened;
-        let shown = |it: &Dispute| (it.status, it.amount, it.opened_at);
+        let counts = |it: &Dispute| (it.status(), it.reported_at());
+        match (word.amount, known.amount_from) {
+            (Some(amount), from) if word.outranks(from) => {
+                changed.amount = amount;
+                changed.amount_from = word.tells_amount();
+            }
+            (None, AmountFrom::Assumed) if counts(&changed) != counts(known) => {
+                changed.amount = self.left_beside(Some(place));
+            }
+            _ => {}
+        }
+        // The same end of a later instant may be what outranks another one that comes after it.
+        let decides = word.end().is_some() && counts(&changed) != counts(known);
+        let shown = |it: &Dispute| (it.status(), it.amount, it.opened_at);
         if decides || shown(&changed) != shown(known) {
             DisputeChange::Changes(place, changed)
         } else {
@@ -157,21 +157,61 @@ impl Purchase {
     }
 }
 
-/// Whether `word` is a later report about `known` than the one that counts.
-fn outranks(word: Word<'_>, known: &Dispute) -> bool {
-    let reopens_lost = word.status == DisputeStatus::Opened && known.status == DisputeStatus::Lost;
-    !reopens_lost && (word.at, word.status) > (known.reported_at, known.status)
+impl Word<'_> {
+    /// The end that it tells; `None`: it tells a beginning.
+    fn end(&self) -> Option<DisputeEnd> {
+        let outcome = match self.status {
+            DisputeStatus::Opened => return None,
+            DisputeStatus::Lost => DisputeOutcome::Lost,
+            DisputeStatus::Won => DisputeOutcome::Won,
+        };
+        Some(DisputeEnd {
+            at: self.at,
+            outcome,
+        })
+    }
+
+    /// The dispute of which it is the first word, about `left` where it has no amount.
+    fn begun(&self, left: Amount) -> Dispute {
+        Dispute {
+            id: self.id.cloned(),
+            opened_at: self.at,
+            opened_last: self.end().is_none().then_some(self.at),
+            ended: self.end(),
+            amount: self.amount.unwrap_or(left),
+            amount_from: match self.amount {
+                Some(_) => self.tells_amount(),
+                None => AmountFrom::Assumed,
+            },
+            asked_back: Tokens::NONE,
+        }
+    }
+
+    fn tells_amount(&self) -> AmountFrom {
+        AmountFrom::Gateway {
+            at: self.at,
+            status: self.status,
+        }
+    }
+
+    /// Whether its amount counts rather than the one that is known from there.
+    fn outranks(&self, known: AmountFrom) -> bool {
+        match known {
+            AmountFrom::Gateway { at, status } => (self.at, self.status) > (at, status),
+            AmountFrom::Assumed => true,
+        }
+    }
 }
 
 /// How much of the captured money these disputes took.
 pub(in crate::engine) fn charged_back(captured: Amount, disputes: &[Dispute]) -> Amount {
     let lost = disputes.iter();
-    sum(lost.filter(|it| it.status == DisputeStatus::Lost)).min(captured)
+    sum(lost.filter(|it| it.status() == DisputeStatus::Lost)).min(captured)
 }
 
 /// The state of a purchase with this much captured and refunded, and these disputes.
 fn paid_state(captured: Amount, refunded: Amount, disputes: &[Dispute]) -> PaidState {
-    let open = |it: &Dispute| it.status == DisputeStatus::Opened;
+    let open = |it: &Dispute| it.status() == DisputeStatus::Opened;
     let taken = charged_back(captured, disputes);
     let left = captured.saturating_minus(refunded).saturating_minus(taken);
     if disputes.iter().any(open) {
@@ -210,10 +250,10 @@ fn find(disputes: &[Dispute], word: Word<'_>) -> Option<usize> {
     };
     let latest =
         |wanted: &dyn Fn(&Dispute) -> bool| disputes.iter().rposition(|it| fits(it) && wanted(it));
-    let open = latest(&|it| it.status == DisputeStatus::Opened);
+    let open = latest(&|it| it.status() == DisputeStatus::Opened);
     match word.status {
-        // It was opened before it ended; a later opening is another dispute.
-        DisputeStatus::Opened => open.or_else(|| latest(&|it| word.at <= it.reported_at)),
+        // It began before it ended; what begins later is another one.
+        DisputeStatus::Opened => open.or_else(|| latest(&|it| word.at <= it.reported_at())),
         DisputeStatus::Won | DisputeStatus::Lost => open.or_else(|| latest(&|_| true)),
     }
 }

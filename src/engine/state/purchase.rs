@@ -13,6 +13,7 @@ use crate::engine::words::dispute::Dispute;
 use crate::engine::words::lifecycle::{PurchaseState, Stands, Step, Units, next_state, stands};
 use crate::engine::words::metadata::Metadata;
 use crate::engine::words::refusal::Refusal;
+use crate::engine::words::rejection::CurrencyList;
 use crate::engine::words::stamp::LATEST;
 use crate::ids::{
     AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, GatewayCode, Lsn, PurchaseTag,
@@ -92,7 +93,9 @@ pub struct Particulars {
 pub struct PostCapture {
     /// The deadline of a void in progress.
     pub(in crate::engine) void_deadline: Option<UnixMs>,
-    /// Why it is stuck, if it was.
+    /// The gateway's word for why it refused the capture, where it gave one.
+    pub(in crate::engine) void_code: Option<GatewayCode>,
+    /// Why it is stuck, where it was.
     pub(in crate::engine) stuck: Option<VoidStuckCause>,
     /// What the gateway captured, if it differs from the request.
     pub(in crate::engine) differing: Option<DifferingCapture>,
@@ -109,14 +112,12 @@ pub struct PostCapture {
 }
 
 impl PostCapture {
-    /// What stays of it once the authorization is voided: what the gateway had captured, if it
-    /// differed from the request, and what it refunded.
-    pub(in crate::engine) fn voided(
-        differing: Option<DifferingCapture>,
-        returned: Option<ReturnedMoney>,
-    ) -> Option<Box<Self>> {
+    /// What is kept of it once the authorization was given back: why the gateway refused the capture,
+    /// what it had taken, where that was another sum than was asked for, and what it had refunded.
+    pub(in crate::engine) fn voided(self, returned: Option<ReturnedMoney>) -> Option<Box<Self>> {
         let kept = Self {
-            differing,
+            void_code: self.void_code,
+            differing: self.differing,
             returned,
             ..Self::default()
         };
@@ -265,7 +266,19 @@ impl Purchase {
         }
     }
 
-    /// The shop's metadata.
+    /// In which currencies it can be paid, by the terms when the hold was placed.
+    pub(in crate::engine) fn held_currencies(&self) -> CurrencyList {
+        let others = self.extras.as_ref().map(|it| &it.other_quotes[..]);
+        let payable = others.unwrap_or_default().iter().filter_map(|it| match it {
+            HeldQuote::Payable(quote) => Some(quote.currency),
+            HeldQuote::Refused(..) => None,
+        });
+        std::iter::once(self.hold_quote.currency)
+            .chain(payable)
+            .collect()
+    }
+
+    /// What the shop attached.
     pub(in crate::engine) fn metadata(&self) -> Metadata {
         let extras = self.extras.as_ref();
         extras.map_or_else(Metadata::default, |it| it.metadata.clone())

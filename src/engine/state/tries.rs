@@ -73,11 +73,15 @@ impl PaymentEnd {
         }
     }
 
-    /// Its authorization was voided because of `cause`, and the hold stays.
-    pub(in crate::engine::state) fn voided(cause: VoidCause, voided: &PaymentVoided) -> Self {
+    /// Its authorization was given back because of `cause`, and the hold lives on.
+    pub(in crate::engine::state) fn voided(
+        cause: VoidCause,
+        code: Option<GatewayCode>,
+        voided: &PaymentVoided,
+    ) -> Self {
         Self {
             cause: StateReason::Void(cause),
-            code: None,
+            code,
             advice: cause.advice(),
             hold: voided.hold,
             returned: voided.returned,
@@ -128,8 +132,9 @@ impl Purchase {
             returned: end.returned,
             hold: lives.then_some(self.expires_at),
         };
-        // Review and device belonged to the payment.
+        // What a person was to decide, the device and why it was given back were the payment's.
         self.particulars = None;
+        self.post_capture = None;
         self.tries.get_or_insert_default().ended.push(ended);
     }
 
@@ -183,6 +188,11 @@ impl Purchase {
             (PurchaseState::Voided, Some(StateReason::Void(cause))) => Some((payment, cause)),
             _ => None,
         }
+    }
+
+    /// The gateway's word for why it refused to capture it, where it gave one.
+    pub(in crate::engine) fn void_code(&self) -> Option<&GatewayCode> {
+        self.post_capture.as_ref()?.void_code.as_ref()
     }
 
     /// What the gateway had captured of it without goods, and refunded.

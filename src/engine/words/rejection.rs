@@ -10,6 +10,10 @@
     reason = "rkyv derives public fields without documentation; those written here have it"
 )]
 
+pub use crate::engine::words::bars::{
+    CardBar, CurrencyList, Fact, PricedBy, PromotionBar, QuotaScope, RefundBar, SpendingScope,
+    UsesScope,
+};
 use crate::engine::words::lifecycle::PurchaseState;
 use crate::engine::words::payable::AmountRule;
 use crate::engine::words::refusal::Refusal;
@@ -151,6 +155,26 @@ pub enum RefusalFacts {
     },
     /// Of `promotion_not_applicable`.
     Promotion(PromotionBar),
+    /// Of `currency_not_allowed`, where the product or the hold decides.
+    Priced {
+        /// What has no price in the currency.
+        by: PricedBy,
+        /// In which it has one.
+        currencies: CurrencyList,
+    },
+    /// Of `card_retry_forbidden`.
+    CardRetry {
+        /// What bars it.
+        bar: CardBar,
+        /// Declines that count.
+        declines: u32,
+        /// Declines after which the card is refused.
+        declines_max: u32,
+        /// How long a decline counts, in seconds.
+        window_s: u64,
+        /// From when the card may be tried again.
+        retry_at: UnixMs,
+    },
     /// Of `amount_not_payable`.
     Payable {
         currency: Currency,
@@ -164,25 +188,6 @@ pub enum RefusalFacts {
         /// What amounts must be a multiple of.
         step: i64,
     },
-}
-
-/// The value of one fact.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// A number, in minor units where it is money.
-    Number(i128),
-    /// A word of the program.
-    Word(&'static str),
-    /// The currency of every amount beside it.
-    Currency(Currency),
-    /// An instant.
-    Instant(UnixMs),
-    /// A hold's id.
-    Hold(PurchaseId),
-    /// A purchase's id.
-    Purchase(PurchaseId),
-    /// There is none.
-    Null,
 }
 
 impl RefusalFacts {
@@ -286,6 +291,23 @@ impl RefusalFacts {
                 ("uses_max", count(uses_max)),
             ],
             Self::Promotion(bar) => bar.fields(),
+            Self::Priced { by, currencies } => smallvec![
+                ("cause", Fact::Word(by.as_str())),
+                ("currencies", Fact::Currencies(currencies)),
+            ],
+            Self::CardRetry {
+                bar,
+                declines,
+                declines_max,
+                window_s,
+                retry_at,
+            } => smallvec![
+                ("retry_advice", Fact::Word(bar.as_str())),
+                ("declines", count(declines)),
+                ("declines_max", count(declines_max)),
+                ("window_s", Fact::Number(window_s.into())),
+                ("retry_at", Fact::Instant(retry_at)),
+            ],
             Self::Payable {
                 currency,
                 amount,
@@ -321,154 +343,6 @@ impl RefusalFacts {
             least: None,
             most: None,
             step: rule.step(),
-        }
-    }
-}
-
-/// Whose purchases a limit of amounts counts.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub enum SpendingScope {
-    /// The buyer's.
-    User,
-    /// Those by the same card.
-    Card,
-    /// Those from the same device.
-    Device,
-}
-
-impl SpendingScope {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Card => "card",
-            Self::Device => "device",
-        }
-    }
-}
-
-/// What is limited in number.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub enum QuotaScope {
-    /// Attempts of a buyer.
-    Attempts,
-    /// Open holds of a buyer.
-    OpenHolds,
-    /// Remembered idempotency keys of a buyer.
-    IdempotencyKeys,
-    /// Requests with an API key.
-    ApiKey,
-}
-
-impl QuotaScope {
-    fn fields(self, limit: u64, window_s: Option<u64>) -> SmallVec<[(&'static str, Fact); 5]> {
-        let mut fields = smallvec![
-            ("scope", Fact::Word(self.as_str())),
-            ("limit", Fact::Number(limit.into())),
-        ];
-        fields.extend(window_s.map(|it| ("window_s", Fact::Number(it.into()))));
-        fields
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Attempts => "attempts",
-            Self::OpenHolds => "open_holds",
-            Self::IdempotencyKeys => "idempotency_keys",
-            Self::ApiKey => "api_key",
-        }
-    }
-}
-
-/// Whose uses of a promotion are counted.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub enum UsesScope {
-    /// All buyers'.
-    Promotion,
-    /// This buyer's.
-    User,
-}
-
-impl UsesScope {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Promotion => "promotion",
-            Self::User => "user",
-        }
-    }
-}
-
-/// What a refund conflicts with.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub enum RefundBar {
-    /// Another amount was refunded than the order says.
-    Stale,
-    /// Another refund is under way.
-    UnderWay,
-    /// Units return to stock only with the refund that leaves nothing.
-    Restock,
-    /// The purchase has as many refunds as are stored; only a refund of all that is left is
-    /// accepted.
-    TooMany,
-}
-
-impl RefundBar {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stale => "previously_refunded",
-            Self::UnderWay => "under_way",
-            Self::Restock => "restock",
-            Self::TooMany => "too_many",
-        }
-    }
-}
-
-/// Why a promotion does not apply.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
-pub enum PromotionBar {
-    /// It is switched off.
-    Inactive,
-    /// It has not begun.
-    NotStarted {
-        /// When it begins.
-        starts_at: UnixMs,
-    },
-    /// It is over.
-    Ended {
-        /// When it ended.
-        ends_at: UnixMs,
-    },
-    /// It is for other products.
-    Product,
-    /// It is for other segments of buyers.
-    Segment,
-    /// It takes nothing off in this currency.
-    Currency,
-    /// The hold was made with another promotion, or with none.
-    Hold,
-}
-
-impl PromotionBar {
-    fn fields(self) -> SmallVec<[(&'static str, Fact); 5]> {
-        let mut fields = smallvec![("cause", Fact::Word(self.as_str()))];
-        match self {
-            Self::NotStarted { starts_at } => {
-                fields.push(("starts_at", Fact::Instant(starts_at)));
-            }
-            Self::Ended { ends_at } => fields.push(("ends_at", Fact::Instant(ends_at))),
-            Self::Inactive | Self::Product | Self::Segment | Self::Currency | Self::Hold => {}
-        }
-        fields
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Inactive => "inactive",
-            Self::NotStarted { .. } => "not_started",
-            Self::Ended { .. } => "ended",
-            Self::Product => "product",
-            Self::Segment => "segment",
-            Self::Currency => "currency",
-            Self::Hold => "hold",
         }
     }
 }

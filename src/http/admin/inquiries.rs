@@ -5,6 +5,7 @@
 //! Deliberately absent: acting on the result (`refunds`).
 
 use super::refunds::refund_json;
+use crate::engine::dispute::Dispute;
 use crate::engine::event::RuleName;
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::profile::{Judged, JudgedAs, Profile, RiskMarks};
@@ -73,7 +74,7 @@ impl Inquiries {
                 "deadline": time(review.deadline),
             })),
             "refunds": post_capture.refunds.iter().map(refund_json).collect::<Vec<_>>(),
-            "dispute": post_capture.disputes.iter().map(|it| it.reported_at).max().map(
+            "dispute": post_capture.disputes.iter().map(Dispute::reported_at).max().map(
                 |at| json!({ "happened_at": at.to_string() }),
             ),
             "reward_tokens": {

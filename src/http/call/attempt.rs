@@ -321,7 +321,6 @@ pub fn refused(refused: Refused) -> Reply {
 fn about_order<K: AttemptKind>(kind: &K, body: &[u8], reason: Refusal) -> Option<AboutOrder> {
     match reason {
         Refusal::InvalidRequest
-        | Refusal::CurrencyNotAllowed
         | Refusal::ProductNotFound
         | Refusal::HoldNotFound
         | Refusal::PromotionNotFound

@@ -160,25 +160,8 @@ impl Buying {
                 })
             }
             Refusal::InvalidRequest => self.not_of_the_hold(order, hold?),
-            Refusal::CurrencyNotAllowed => self.not_of_the_product(order),
             _ => None,
         }
-    }
-
-    /// The product has no price in the order's currency.
-    fn not_of_the_product(&self, order: &Order) -> Option<AboutOrder> {
-        let (view, durable_at) = self.worker.journal.reads().product(&order.product)?;
-        let priced = view.prices.iter().map(|(currency, _)| currency);
-        let priced = priced.filter(|it| self.currencies.contains(it));
-        let codes: Vec<_> = priced.map(Currency::as_str).collect();
-        Some(AboutOrder {
-            detail: Some(format!(
-                "This product has no price in this currency. It has one in {}.",
-                codes.join(", ")
-            )),
-            facts: json!({ "cause": "product", "currencies": codes }),
-            durable_at: Some(durable_at),
-        })
     }
 
     /// The hold is for something else than the order asks for.

@@ -67,7 +67,7 @@ pub fn purchase(
                 object
                     .shown("opened_at", dispute.opened_at)
                     .money("amount", dispute.amount.get(), currency)
-                    .id("status", dispute.status.as_str());
+                    .id("status", dispute.status().as_str());
             })
             .id_or_null(
                 "promotion_code",

@@ -9,7 +9,8 @@ use crate::engine::event::{RetryAdvice, ReturnedMoney};
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::rejection::{
-    PromotionBar, QuotaScope, RefundBar, RefusalFacts, SpendingScope, UsesScope,
+    CardBar, CurrencyList, PricedBy, PromotionBar, QuotaScope, RefundBar, RefusalFacts,
+    SpendingScope, UsesScope,
 };
 use crate::engine::view::DeclineView;
 use crate::money::{Amount, Currency};
@@ -60,20 +61,7 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             limit,
             used,
             amount,
-        } => {
-            let limit_of = match (reason, scope) {
-                (Refusal::DailyLimit, SpendingScope::User) => "today's limit",
-                (Refusal::DailyLimit, SpendingScope::Card) => "today's limit of this card",
-                (Refusal::DailyLimit, SpendingScope::Device) => "today's limit of this device",
-                (_, SpendingScope::User) => "the lifetime limit",
-                (_, SpendingScope::Card) => "the lifetime limit of this card",
-                (_, SpendingScope::Device) => "the lifetime limit of this device",
-            };
-            let [amount, used, limit] = [amount, used, limit].map(|it| currency.in_units(it.get()));
-            format!(
-                "This amount of {amount} {currency} exceeds {limit_of}: {used} of {limit} {currency} are used."
-            )
-        }
+        } => spending((reason, scope), currency, [amount, used, limit]),
         RefusalFacts::Stock {
             available,
             requested,
@@ -96,18 +84,7 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             refunded,
             left,
             amount,
-        } => {
-            let disputed = captured.saturating_minus(refunded).saturating_minus(left);
-            let also = match disputed {
-                Amount::ZERO => String::new(),
-                it => format!(" and {} are disputed", currency.in_units(it.get())),
-            };
-            let shown = [amount, left, refunded, captured].map(|it| currency.in_units(it.get()));
-            let [amount, left, refunded, captured] = shown;
-            format!(
-                "The refund of {amount} {currency} exceeds the {left} {currency} that can still be refunded: {refunded} of {captured} {currency} are refunded{also}."
-            )
-        }
+        } => exceeds_captured(currency, [amount, left, refunded, captured]),
         RefusalFacts::Refunded {
             conflict,
             currency,
@@ -119,6 +96,23 @@ pub(in crate::http) fn of(reason: Refusal, facts: &RefusalFacts) -> Option<Strin
             limit,
             window_s,
         } => quota(scope, limit, window_s),
+        RefusalFacts::Priced { by, currencies } => match by {
+            PricedBy::Product => format!(
+                "This product has no price in this currency. {}",
+                in_currencies("It has one", currencies)
+            ),
+            PricedBy::Hold => format!(
+                "The hold fixed no price in this currency. {}",
+                in_currencies("It has one", currencies)
+            ),
+        },
+        RefusalFacts::CardRetry {
+            bar,
+            declines,
+            declines_max,
+            retry_at,
+            ..
+        } => card_retry(bar, declines, declines_max, retry_at),
         RefusalFacts::Balance { balance, requested } => format!(
             "The buyer has {} reward tokens; {} were requested.",
             balance.get(),
@@ -211,6 +205,58 @@ fn quota(scope: QuotaScope, limit: u64, window_s: Option<u64>) -> String {
     }
 }
 
+fn spending(
+    (reason, scope): (Refusal, SpendingScope),
+    currency: Currency,
+    amounts: [Amount; 3],
+) -> String {
+    let limit_of = match (reason, scope) {
+        (Refusal::DailyLimit, SpendingScope::User) => "today's limit",
+        (Refusal::DailyLimit, SpendingScope::Card) => "today's limit of this card",
+        (Refusal::DailyLimit, SpendingScope::Device) => "today's limit of this device",
+        (_, SpendingScope::User) => "the lifetime limit",
+        (_, SpendingScope::Card) => "the lifetime limit of this card",
+        (_, SpendingScope::Device) => "the lifetime limit of this device",
+    };
+    let [amount, used, limit] = amounts.map(|it| currency.in_units(it.get()));
+    format!(
+        "This amount of {amount} {currency} exceeds {limit_of}: {used} of {limit} {currency} are used."
+    )
+}
+
+fn exceeds_captured(currency: Currency, amounts: [Amount; 4]) -> String {
+    let [_, left, refunded, captured] = amounts;
+    let disputed = captured.saturating_minus(refunded).saturating_minus(left);
+    let also = match disputed {
+        Amount::ZERO => String::new(),
+        it => format!(" and {} are disputed", currency.in_units(it.get())),
+    };
+    let [amount, left, refunded, captured] = amounts.map(|it| currency.in_units(it.get()));
+    format!(
+        "The refund of {amount} {currency} exceeds the {left} {currency} that can still be refunded: {refunded} of {captured} {currency} are refunded{also}."
+    )
+}
+
+/// `what` with the currencies in which it is so.
+fn in_currencies(what: &str, currencies: CurrencyList) -> String {
+    let codes: Vec<_> = currencies.iter().map(|it| it.to_string()).collect();
+    match codes.as_slice() {
+        [] => format!("{what} in none."),
+        codes => format!("{what} in {}.", codes.join(", ")),
+    }
+}
+
+fn card_retry(bar: CardBar, declines: u32, declines_max: u32, retry_at: UnixMs) -> String {
+    match bar {
+        CardBar::Final => format!(
+            "The card was declined before, and its network allows no other try until {retry_at}. Use another card."
+        ),
+        CardBar::Limit => format!(
+            "The card was declined {declines} times, and its network allows {declines_max}. Use another card, or this one after {retry_at}."
+        ),
+    }
+}
+
 fn promotion(bar: PromotionBar) -> String {
     match bar {
         PromotionBar::Inactive => "The promotion is inactive.".to_owned(),
@@ -218,7 +264,10 @@ fn promotion(bar: PromotionBar) -> String {
         PromotionBar::Ended { ends_at } => format!("The promotion ended at {ends_at}."),
         PromotionBar::Product => "The promotion does not apply to this product.".to_owned(),
         PromotionBar::Segment => "The promotion does not apply to this buyer's segment.".to_owned(),
-        PromotionBar::Currency => "The promotion gives no discount in this currency.".to_owned(),
+        PromotionBar::Currency(would_do) => format!(
+            "The promotion gives no discount in this currency. {}",
+            in_currencies("It gives one", would_do)
+        ),
         PromotionBar::Hold => {
             "The hold was placed with a different promotion, or with none. Pay with the hold's promotion, or place a new hold.".to_owned()
         }

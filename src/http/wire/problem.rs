@@ -82,6 +82,20 @@ pub fn problem_of(reason: Reason, request: RequestId, facts: Option<&RefusalFact
                 json::raw(&mut body, "\"");
             }
             Fact::Purchase(purchase) => json::shown(&mut body, purchase),
+            Fact::Currencies(list) => {
+                for (place, currency) in list.iter().enumerate() {
+                    json::raw(&mut body, if place == 0 { "[" } else { "," });
+                    json::id(&mut body, currency.as_str());
+                }
+                json::raw(
+                    &mut body,
+                    if list.iter().next().is_none() {
+                        "[]"
+                    } else {
+                        "]"
+                    },
+                );
+            }
             Fact::Null => json::raw(&mut body, "null"),
         }
     }

@@ -132,17 +132,24 @@ pub(in crate::journal) fn open(
         background: Background::default(),
     });
     if behind.is_some() {
-        let lsn = correct_clock(&core, CorrectedBy::Operator)?;
+        // Before the new limits: recovery applies it under those that were in force before it.
+        let lsn = correct_clock(&core, CorrectedBy::Operator, before.unwrap_or(limits))?;
         core.wait_durable(lsn)?;
     }
-    if before != Some(limits) {
-        set_limits(&core, limits)?;
-    }
+    set_limits(&core, before, limits)?;
     Ok((core, opened))
 }
 
-/// Writes the settings down that applying depends on, before anything is applied with them.
-fn set_limits(core: &JournalCore, limits: Limits) -> Result<(), StorageFault> {
+/// Writes the settings down that applying depends on, if they are new, before anything is applied
+/// with them.
+fn set_limits(
+    core: &JournalCore,
+    before: Option<Limits>,
+    limits: Limits,
+) -> Result<(), StorageFault> {
+    if before == Some(limits) {
+        return Ok(());
+    }
     let event = Event::LimitsSet(LimitsSet { limits });
     let lsn = core.append_one(&event, core.clock.moment())?;
     core.wait_durable(lsn)

@@ -146,7 +146,12 @@ fn purchase_in(facts: &RefusalFacts) -> Option<PurchaseId> {
     let fields = facts.fields();
     fields.into_iter().find_map(|(_, fact)| match fact {
         Fact::Hold(id) | Fact::Purchase(id) => Some(id),
-        Fact::Number(_) | Fact::Word(_) | Fact::Currency(_) | Fact::Instant(_) | Fact::Null => None,
+        Fact::Number(_)
+        | Fact::Word(_)
+        | Fact::Currency(_)
+        | Fact::Currencies(_)
+        | Fact::Instant(_)
+        | Fact::Null => None,
     })
 }
 

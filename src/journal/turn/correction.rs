@@ -8,6 +8,7 @@
 //! correction (`engine::apply`, `engine::velocity`, `webhooks`).
 
 use crate::engine::event::{ClockCorrected, CorrectedBy, Event};
+use crate::engine::settings::Limits;
 use crate::engine::shard::Shard;
 use crate::ids::{Lsn, ShardId};
 use crate::journal::core::JournalCore;
@@ -28,15 +29,16 @@ pub(in crate::journal) fn watch_clock(core: &JournalCore) -> Result<(), StorageF
             let Some(_no_snapshot) = core.snapshots.taking.try_lock() else {
                 return Ok(());
             };
-            correct_clock(core, CorrectedBy::Settled).map(drop)
+            correct_clock(core, CorrectedBy::Settled, core.limits()).map(drop)
         }
     }
 }
 
-/// Sets the core's time to the wall clock. Only while no snapshot is being taken.
+/// Sets the core's time to the wall clock; `limits` are those in force in the log. Only while no snapshot is being taken.
 pub(in crate::journal) fn correct_clock(
     core: &JournalCore,
     by: CorrectedBy,
+    limits: Limits,
 ) -> Result<Lsn, StorageFault> {
     // 1. Stop everything else. Lock order: the webhooks' turn, then the shards, as for a
     // webhook; otherwise two threads could deadlock.
@@ -59,7 +61,6 @@ pub(in crate::journal) fn correct_clock(
     let event = [Event::ClockCorrected(corrected)];
     let (end, begins) = core.append(&event, moment)?;
     // 3. Shift every part of the state.
-    let limits = core.limits();
     for shard in &mut shards {
         shard.correct(&corrected, begins[0], limits);
     }

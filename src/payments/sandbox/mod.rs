@@ -38,6 +38,9 @@ const SHARDS: usize = 64;
 /// beyond it they behave as they do in the end.
 const COUNTED_MAX: usize = 10_000;
 
+/// Its word for why it refuses a capture.
+const CAPTURE_DECLINED: &str = "capture_declined";
+
 /// The sandbox gateway.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -153,7 +156,10 @@ impl Sandbox {
         match kept.state {
             ChargeState::Captured => reply(how, approved(kept.captured)),
             ChargeState::Authorized if kept.behaviour.refuses_capture() => {
-                PlannedReply::Now(CallResult::Declined(Decline::BY_GATEWAY))
+                PlannedReply::Now(CallResult::Declined(Decline {
+                    by: DeclinedBy::Gateway,
+                    code: GatewayCode::parse(CAPTURE_DECLINED),
+                }))
             }
             ChargeState::Authorized => {
                 let (entry, amount) = if kept.behaviour == Behaviour::CapturesHalf {

@@ -115,7 +115,7 @@ impl ToRows {
                 PaidState::Captured
                 | PaidState::PartiallyRefunded
                 | PaidState::Refunded
-                | PaidState::ChargedBack => it.dispute.status.as_str(),
+                | PaidState::ChargedBack => it.dispute.status().as_str(),
             },
             lsn: place.lsn,
             charged_back: it.charged_back.get(),

@@ -38,6 +38,7 @@ fn a_refused_capture_leaves_the_earlier_hold_to_another_card() {
     assert_eq!(declined.status, 402, "{declined:?}");
     let body = declined.json();
     assert_eq!(body["reason"], "payment_declined");
+    assert_eq!(body["code"], "capture_declined");
     assert_eq!(body["retry_advice"], "other_card");
     let kept = json!({"hold_id": id, "expires_at": expires_at});
     assert_eq!(body["hold"], kept, "{body}");
@@ -101,6 +102,7 @@ fn a_refused_capture_counts_as_a_try_and_the_last_one_ends_the_hold() {
         "key-own-1",
     ));
     assert_eq!((own.status, own.json().get("hold")), (402, None));
+    assert_eq!(own.json()["code"], "capture_declined");
     let id = own.json()["purchase_id"].as_str().unwrap().to_owned();
     let path = format!("/limited/purchases/{id}");
     assert_eq!(read(&server, &path)["status"], "voided");
@@ -138,6 +140,7 @@ fn a_hold_waits_for_its_void_and_lives_on_after_it() {
     });
     let declined = server.ask(&request);
     assert_eq!(declined.status, 402, "{declined:?}");
+    assert_eq!(declined.json()["code"], "capture_declined");
     let kept = json!({"hold_id": id, "expires_at": expires_at});
     assert_eq!(declined.json()["hold"], kept, "{declined:?}");
     let paid = server.ask(&pay("ana", &id, "tok_ok", "key-pay-3"));

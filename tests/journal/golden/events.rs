@@ -2,7 +2,7 @@
 //! written to stand beside this file; a field that changes its meaning needs a new version, never
 //! another value here.
 
-use holdfast::engine::dispute::{AmountFrom, Dispute, DisputeStatus};
+use holdfast::engine::dispute::{AmountFrom, Dispute, DisputeEnd, DisputeOutcome, DisputeStatus};
 use holdfast::engine::event::CorrectedBy;
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminAct, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
@@ -130,6 +130,7 @@ pub fn all() -> Vec<Event> {
             purchase: purchase(),
             user: user(),
             cause: VoidCause::Operator,
+            code: GatewayCode::parse("capture_declined"),
             deadline: AT.plus_ms(86_400_000),
             by: Some(admin()),
         }),
@@ -206,7 +207,7 @@ pub fn all() -> Vec<Event> {
             purchase: purchase(),
             user: user(),
             number: 1,
-            dispute: dispute(DisputeStatus::Opened),
+            dispute: dispute(None),
             before: None,
             currency: currency("USD"),
             code: GatewayCode::parse("fraudulent"),
@@ -216,7 +217,7 @@ pub fn all() -> Vec<Event> {
             purchase: purchase(),
             user: user(),
             number: 1,
-            dispute: dispute(DisputeStatus::Lost),
+            dispute: dispute(Some(DisputeOutcome::Lost)),
             before: Some(DisputeStatus::Opened),
             currency: currency("USD"),
             charged_back_before: amount(500),
@@ -358,14 +359,20 @@ fn webhook_received() -> WebhookReceived {
     }
 }
 
-fn dispute(status: DisputeStatus) -> Dispute {
+fn dispute(outcome: Option<DisputeOutcome>) -> Dispute {
     Dispute {
         id: DisputeId::parse("du_0001"),
         opened_at: AT,
         amount: amount(25_000),
-        amount_from: AmountFrom::Gateway,
-        status,
-        reported_at: AT.plus_ms(1_000),
+        opened_last: Some(AT),
+        ended: outcome.map(|outcome| DisputeEnd {
+            at: AT.plus_ms(1_000),
+            outcome,
+        }),
+        amount_from: AmountFrom::Gateway {
+            at: AT,
+            status: DisputeStatus::Opened,
+        },
         asked_back: Tokens::new(14),
     }
 }

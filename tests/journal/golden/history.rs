@@ -238,6 +238,7 @@ impl Stage {
             id,
             PaymentStep::StartVoid {
                 cause: VoidCause::CaptureRefused,
+                code: None,
                 within_ms: 60_000,
                 by: None,
             },

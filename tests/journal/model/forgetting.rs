@@ -3,7 +3,7 @@
 //! that is under way, paid, or named by a key.
 
 use super::{
-    BEGIN_MS, CardToken, HOUR_MS, buy, open_with, origin, payment_step, product_id, product_set,
+    BEGIN_MS, CardToken, HOUR_MS, buy, open_behind, origin, payment_step, product_id, product_set,
     user_id, wall_steps,
 };
 use crate::came::Came;
@@ -11,7 +11,7 @@ use holdfast::engine::command::{PlaceHold, ReleaseHold};
 use holdfast::engine::lifecycle::PurchaseState as S;
 use holdfast::engine::settings::EngineSettings;
 use holdfast::ids::{Digest16, PurchaseId};
-use holdfast::journal::{Answered, Audit, Journal, ManualClock, Submitted, check};
+use holdfast::journal::{Answered, Audit, ClockBehind, Journal, ManualClock, Submitted, check};
 use holdfast::time::UnixMs;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -23,15 +23,39 @@ const USERS: u8 = 6;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Hold { user: u8, key: u8 },
-    Buy { user: u8, key: u8 },
-    Pay { place: u8, key: u8 },
-    Release { place: u8 },
-    Record { place: u8, step: u8 },
-    Tick { ms: u64 },
-    Correct { ms: i64 },
+    Hold {
+        user: u8,
+        key: u8,
+    },
+    Buy {
+        user: u8,
+        key: u8,
+    },
+    Pay {
+        place: u8,
+        key: u8,
+    },
+    Release {
+        place: u8,
+    },
+    Record {
+        place: u8,
+        step: u8,
+    },
+    Tick {
+        ms: u64,
+    },
+    Correct {
+        ms: i64,
+    },
     Snapshot,
     Reopen,
+    /// The same with a clock that far behind the log, which the operator accepts, and other limits.
+    ReopenBehind {
+        ms: i64,
+        keep_ms: u64,
+        rate: u32,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -45,6 +69,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => wall_steps().prop_map(|ms| Step::Correct { ms }),
         1 => Just(Step::Snapshot),
         1 => Just(Step::Reopen),
+        1 => (3_000..36_000_000_i64, RETENTION_MS..4 * RETENTION_MS, 3..20u32)
+            .prop_map(|(ms, keep_ms, rate)| Step::ReopenBehind { ms, keep_ms, rate }),
     ];
     prop::collection::vec(one, 1..120)
 }
@@ -69,6 +95,9 @@ proptest! {
 
 struct Run {
     keep_ms: u64,
+    retention_ms: u64,
+    /// Attempts of a buyer in the window; `None`: as they come.
+    rate: Option<u32>,
     directory: tempfile::TempDir,
     clock: ManualClock,
     journal: Option<Arc<Journal>>,
@@ -90,22 +119,25 @@ impl Run {
         let clock = ManualClock::new(UnixMs::new(BEGIN_MS));
         let mut run = Self {
             keep_ms,
+            retention_ms: RETENTION_MS,
+            rate: None,
             directory,
             clock,
             journal: None,
             ids: Vec::new(),
             told: HashMap::new(),
         };
-        run.open();
+        run.open(ClockBehind::Refuse);
         let put = run.journal().catalogue().put_product(product_set(0, 1_000));
         put.expect("it is written");
         run
     }
 
-    fn open(&mut self) {
-        let keep_ms = self.keep_ms;
-        let journal = open_with(self.directory.path(), &self.clock, |engine| {
-            engine.idempotency_retention_ms = RETENTION_MS;
+    fn open(&mut self, behind: ClockBehind) {
+        let (keep_ms, retention_ms, rate) = (self.keep_ms, self.retention_ms, self.rate);
+        let journal = open_behind(self.directory.path(), &self.clock, behind, |engine| {
+            engine.rate.count = rate.unwrap_or(engine.rate.count);
+            engine.idempotency_retention_ms = retention_ms;
             engine.ended_keep_ms = keep_ms;
             engine.card_retries.window_ms = 2 * keep_ms;
             engine.review.amount_over.clear();
@@ -178,6 +210,13 @@ impl Run {
                 self.journal().upkeep().snapshot().expect("a snapshot");
             }
             Step::Reopen => self.reopen(),
+            Step::ReopenBehind { ms, keep_ms, rate } => {
+                self.close();
+                self.clock.step_ms(-ms);
+                (self.keep_ms, self.retention_ms, self.rate) = (keep_ms, keep_ms, Some(rate));
+                self.open(ClockBehind::Accept);
+                self.reopen();
+            }
         }
     }
 
@@ -260,14 +299,18 @@ impl Run {
         }
     }
 
-    fn reopen(&mut self) {
-        let before = self.journal().upkeep().digest();
+    fn close(&mut self) {
         self.journal().close();
         drop(self.journal.take());
+    }
+
+    fn reopen(&mut self) {
+        let before = self.journal().upkeep().digest();
+        self.close();
         let checked =
             check(self.directory.path(), &EngineSettings::default()).expect("it is clean");
         assert_eq!(checked.digest, before, "I6, from {:?}", checked.digest_from);
-        self.open();
+        self.open(ClockBehind::Refuse);
         assert_eq!(self.journal().opened().digest, before, "I6");
     }
 
@@ -278,12 +321,13 @@ impl Run {
             self.sweep();
         }
         self.clock
-            .advance_ms(3 * (self.keep_ms + RETENTION_MS) + 400 * 24 * HOUR_MS);
+            .advance_ms(3 * (self.keep_ms + self.retention_ms) + 400 * 24 * HOUR_MS);
         self.sweep();
         let rounds = u8::try_from(60 + self.ids.len()).expect("few");
         for round in 0..rounds {
             // A key of its own each time, so that each is an event: what is not known is no replay.
-            self.clock.advance_ms(self.keep_ms + RETENTION_MS + 60_000);
+            self.clock
+                .advance_ms(self.keep_ms + self.retention_ms + 60_000);
             self.sweep();
             let mut command = hold(USERS, 200);
             let mut scope = [round; 16];

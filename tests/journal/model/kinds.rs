@@ -23,8 +23,8 @@ use holdfast::engine::score::Appraisal;
 use holdfast::engine::settings::SharedBy;
 use holdfast::engine::view::{PurchaseView, RefundStatus};
 use holdfast::ids::{
-    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, DisputeId, Lsn, PromotionCode,
-    PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
+    AuthorizationId, CaptureId, CardToken, DeviceId, Digest16, DisputeId, GatewayCode, Lsn,
+    PromotionCode, PurchaseId, ReceiptKeyId, RequestId, Segment, ShardId, UserId, WebhookEventId,
 };
 use holdfast::journal::{
     Audit, Clock, DigestFrom, Elsewhere, Journal, JournalOptions, ManualClock, NewRules,
@@ -811,6 +811,7 @@ fn payment_step(view: &PurchaseView, way: u8) -> PaymentStep {
     };
     let void = PaymentStep::StartVoid {
         cause: VoidCause::CaptureRefused,
+        code: (way >= 4).then(|| GatewayCode::parse("capture_declined").expect("a code")),
         // At once overdue, or never.
         within_ms: u64::from(way % 2) * 60_000,
         by: way.is_multiple_of(3).then(admin),
@@ -845,6 +846,7 @@ fn payment_step(view: &PurchaseView, way: u8) -> PaymentStep {
         (S::Capturing, _) => captured(asked),
         (S::CaptureDiffers, 0..3) => PaymentStep::StartVoid {
             cause: VoidCause::Settled,
+            code: None,
             within_ms: 60_000,
             by: Some(admin()),
         },

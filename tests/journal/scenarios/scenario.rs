@@ -314,6 +314,7 @@ impl Stage {
             ),
             "voiding" => PaymentStep::StartVoid {
                 cause: VoidCause::CaptureRefused,
+                code: None,
                 within_ms: 60_000,
                 by: None,
             },

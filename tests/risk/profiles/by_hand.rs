@@ -431,9 +431,9 @@ pub fn profile_of(log: &[AuditEntry], user: &UserId) -> Option<Counted> {
 }
 
 fn is_newly_lost(it: &DisputeClosed) -> bool {
-    it.dispute.status == DisputeStatus::Lost && it.before != Some(DisputeStatus::Lost)
+    it.dispute.status() == DisputeStatus::Lost && it.before != Some(DisputeStatus::Lost)
 }
 
 fn is_won_back(it: &DisputeClosed) -> bool {
-    it.dispute.status == DisputeStatus::Won && it.before == Some(DisputeStatus::Lost)
+    it.dispute.status() == DisputeStatus::Won && it.before == Some(DisputeStatus::Lost)
 }

@@ -311,7 +311,8 @@ class BuyerVelocity(TypedDict):
 
 class Declined(TypedDict):
     """
-    `payment_declined` has every field except perhaps `hold` and `returned`; `card_retry_forbidden` has none of them
+    `payment_declined` has every field except perhaps `hold` and `returned`; `card_retry_forbidden` has
+    `retry_advice`, the declines that count, `retry_at` and perhaps `hold`
     """
 
     type: str
@@ -338,8 +339,9 @@ class Declined(TypedDict):
     quantity: NotRequired[int]
     # With `hold_id` of another product or quantity: what the hold is for
     held: NotRequired[ProblemHeld]
-    # Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product has a price, as `cause`
-    # says
+    # Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product or the hold has a
+    # price, as `cause` says. Of `promotion_not_applicable` with the cause `currency`: those in which the promotion
+    # gives a discount. At most 8 of a product, hold or promotion
     currencies: NotRequired[list[str]]
     # Of `forbidden`: the role of the API key
     role: NotRequired[str]
@@ -406,12 +408,18 @@ class Declined(TypedDict):
     ends_at: NotRequired[str | None]
     # Of `hold_expired`: when it expired
     expires_at: NotRequired[str]
-    # Of `currency_not_allowed`: the currency is none of the shop's, or the product has no price in it. Of
-    # `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount
-    # in this currency, or not the promotion of the hold
+    # Of `currency_not_allowed`: the currency is none of the shop's, or the product, or the hold to be paid, has no
+    # price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments,
+    # without discount in this currency, or not the promotion of the hold
     cause: NotRequired[Literal["inactive", "not_started", "ended", "product", "segment", "currency", "hold", "shop"]]
-    # Of `rate_limited`: the window in seconds; absent: at once
+    # Of `rate_limited`: the window in seconds; absent: at once. Of `card_retry_forbidden`: how long a decline counts
     window_s: NotRequired[int]
+    # Of `card_retry_forbidden`: declines of this card for this user that count
+    declines: NotRequired[int]
+    # Of `card_retry_forbidden`: declines with the advice `later` after which the card is refused
+    declines_max: NotRequired[int]
+    # Of `card_retry_forbidden`: from when the card may be tried again
+    retry_at: NotRequired[str]
     # Of `refund_failed` and `refund_not_found`: the number of the refund
     number: NotRequired[int]
     # The gateway's code, if it gave one
@@ -519,8 +527,9 @@ class Problem(TypedDict):
     quantity: NotRequired[int]
     # With `hold_id` of another product or quantity: what the hold is for
     held: NotRequired[ProblemHeld]
-    # Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product has a price, as `cause`
-    # says
+    # Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product or the hold has a
+    # price, as `cause` says. Of `promotion_not_applicable` with the cause `currency`: those in which the promotion
+    # gives a discount. At most 8 of a product, hold or promotion
     currencies: NotRequired[list[str]]
     # Of `forbidden`: the role of the API key
     role: NotRequired[str]
@@ -590,12 +599,18 @@ class Problem(TypedDict):
     ends_at: NotRequired[str | None]
     # Of `hold_expired`: when it expired
     expires_at: NotRequired[str]
-    # Of `currency_not_allowed`: the currency is none of the shop's, or the product has no price in it. Of
-    # `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount
-    # in this currency, or not the promotion of the hold
+    # Of `currency_not_allowed`: the currency is none of the shop's, or the product, or the hold to be paid, has no
+    # price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments,
+    # without discount in this currency, or not the promotion of the hold
     cause: NotRequired[Literal["inactive", "not_started", "ended", "product", "segment", "currency", "hold", "shop"]]
-    # Of `rate_limited`: the window in seconds; absent: at once
+    # Of `rate_limited`: the window in seconds; absent: at once. Of `card_retry_forbidden`: how long a decline counts
     window_s: NotRequired[int]
+    # Of `card_retry_forbidden`: declines of this card for this user that count
+    declines: NotRequired[int]
+    # Of `card_retry_forbidden`: declines with the advice `later` after which the card is refused
+    declines_max: NotRequired[int]
+    # Of `card_retry_forbidden`: from when the card may be tried again
+    retry_at: NotRequired[str]
     # Of `refund_failed` and `refund_not_found`: the number of the refund
     number: NotRequired[int]
     # Of `payment_declined` and `refund_failed`: the gateway's code, if it gave one
@@ -1072,8 +1087,9 @@ class Unavailable(TypedDict):
     quantity: NotRequired[int]
     # With `hold_id` of another product or quantity: what the hold is for
     held: NotRequired[ProblemHeld]
-    # Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product has a price, as `cause`
-    # says
+    # Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product or the hold has a
+    # price, as `cause` says. Of `promotion_not_applicable` with the cause `currency`: those in which the promotion
+    # gives a discount. At most 8 of a product, hold or promotion
     currencies: NotRequired[list[str]]
     # Of `forbidden`: the role of the API key
     role: NotRequired[str]
@@ -1140,12 +1156,18 @@ class Unavailable(TypedDict):
     ends_at: NotRequired[str | None]
     # Of `hold_expired`: when it expired
     expires_at: NotRequired[str]
-    # Of `currency_not_allowed`: the currency is none of the shop's, or the product has no price in it. Of
-    # `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount
-    # in this currency, or not the promotion of the hold
+    # Of `currency_not_allowed`: the currency is none of the shop's, or the product, or the hold to be paid, has no
+    # price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments,
+    # without discount in this currency, or not the promotion of the hold
     cause: NotRequired[Literal["inactive", "not_started", "ended", "product", "segment", "currency", "hold", "shop"]]
-    # Of `rate_limited`: the window in seconds; absent: at once
+    # Of `rate_limited`: the window in seconds; absent: at once. Of `card_retry_forbidden`: how long a decline counts
     window_s: NotRequired[int]
+    # Of `card_retry_forbidden`: declines of this card for this user that count
+    declines: NotRequired[int]
+    # Of `card_retry_forbidden`: declines with the advice `later` after which the card is refused
+    declines_max: NotRequired[int]
+    # Of `card_retry_forbidden`: from when the card may be tried again
+    retry_at: NotRequired[str]
     # Of `refund_failed` and `refund_not_found`: the number of the refund
     number: NotRequired[int]
     # Of `payment_declined` and `refund_failed`: the gateway's code, if it gave one

@@ -23,7 +23,7 @@ use crate::engine::event::{
     ReviewEvent, ReviewVerdict, ShardChange,
 };
 use crate::engine::state::catalogue::Catalogue;
-use crate::engine::state::purchase::{DifferingCapture, PostCapture, Purchase, StateReason};
+use crate::engine::state::purchase::{DifferingCapture, Purchase, StateReason};
 use crate::engine::state::purchases::PurchaseIndex;
 use crate::engine::state::shard::Shard;
 use crate::engine::state::tries::PaymentEnd;
@@ -248,16 +248,13 @@ impl Shard {
             }
             PaymentEvent::VoidStarted(voided) => {
                 purchase.reason = Some(StateReason::Void(voided.cause));
-                purchase.post_capture_mut().void_deadline = Some(voided.deadline);
+                let post_capture = purchase.post_capture_mut();
+                post_capture.void_deadline = Some(voided.deadline);
+                post_capture.void_code.clone_from(&voided.code);
             }
             PaymentEvent::PaymentVoided(voided) => {
                 let post_capture = purchase.post_capture.take();
-                let differing = post_capture.and_then(|it| it.differing);
-                purchase.post_capture = match voided.hold {
-                    HoldAfter::Ended => PostCapture::voided(differing, voided.returned),
-                    // It belonged to the payment, whose try stores it.
-                    HoldAfter::Kept => None,
-                };
+                purchase.post_capture = post_capture.and_then(|it| it.voided(voided.returned));
                 payment_of(purchase)?.ip = None;
                 self.settle_declined(id, place);
                 self.set_timer(id, place, voided.hold);
@@ -305,6 +302,7 @@ impl Purchase {
         else {
             return None;
         };
-        (voided.hold == HoldAfter::Kept).then(|| PaymentEnd::voided(cause, voided))
+        let code = self.void_code().cloned();
+        (voided.hold == HoldAfter::Kept).then(|| PaymentEnd::voided(cause, code, voided))
     }
 }

@@ -31,7 +31,7 @@ public record Problem(
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("quantity") Long quantity,
     /** With `hold_id` of another product or quantity: what the hold is for */
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("held") ProblemHeld held,
-    /** Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product has a price, as `cause` says */
+    /** Of `currency_not_allowed`: the currencies that the shop accepts, or in which the product or the hold has a price, as `cause` says. Of `promotion_not_applicable` with the cause `currency`: those in which the promotion gives a discount. At most 8 of a product, hold or promotion */
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("currencies") List<String> currencies,
     /** Of `forbidden`: the role of the API key */
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("role") String role,
@@ -93,10 +93,16 @@ public record Problem(
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("ends_at") String endsAt,
     /** Of `hold_expired`: when it expired */
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("expires_at") String expiresAt,
-    /** Of `currency_not_allowed`: the currency is none of the shop's, or the product has no price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount in this currency, or not the promotion of the hold */
+    /** Of `currency_not_allowed`: the currency is none of the shop's, or the product, or the hold to be paid, has no price in it. Of `promotion_not_applicable`: it is inactive, outside its window, for other products or segments, without discount in this currency, or not the promotion of the hold */
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("cause") String cause,
-    /** Of `rate_limited`: the window in seconds; absent: at once */
+    /** Of `rate_limited`: the window in seconds; absent: at once. Of `card_retry_forbidden`: how long a decline counts */
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("window_s") Long windowS,
+    /** Of `card_retry_forbidden`: declines of this card for this user that count */
+    @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("declines") Long declines,
+    /** Of `card_retry_forbidden`: declines with the advice `later` after which the card is refused */
+    @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("declines_max") Long declinesMax,
+    /** Of `card_retry_forbidden`: from when the card may be tried again */
+    @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("retry_at") String retryAt,
     /** Of `refund_failed` and `refund_not_found`: the number of the refund */
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("number") Long number,
     /** Of `payment_declined` and `refund_failed`: the gateway's code, if it gave one */

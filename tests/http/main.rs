@@ -4,6 +4,7 @@ mod api_keys;
 mod audit;
 mod bad_input;
 mod card_numbers;
+mod events;
 mod facts;
 mod limits;
 mod operations;

@@ -215,6 +215,8 @@ export interface Declined {
   product_id?: string;
   /** Of `promotion_not_found`: the requested code */
   promotion_code?: string;
+  /** Of `events_forgotten`: where the log begins */
+  first_lsn?: number;
   /** Of `user_not_found`: the requested user */
   user_id?: string;
   /** Of `receipt_not_found`: the requested receipt */
@@ -394,6 +396,8 @@ export interface Problem {
   product_id?: string;
   /** Of `promotion_not_found`: the requested code */
   promotion_code?: string;
+  /** Of `events_forgotten`: where the log begins */
+  first_lsn?: number;
   /** Of `user_not_found`: the requested user */
   user_id?: string;
   /** Of `receipt_not_found`: the requested receipt */
@@ -698,6 +702,7 @@ export type Reason =
   | "storage_unavailable"
   | "receipt_unavailable"
   | "not_ready"
+  | "events_forgotten"
   | "refund_conflict"
   | "refund_exceeds_captured"
   | "refund_failed"
@@ -1004,6 +1009,8 @@ export interface Unavailable {
   product_id?: string;
   /** Of `promotion_not_found`: the requested code */
   promotion_code?: string;
+  /** Of `events_forgotten`: where the log begins */
+  first_lsn?: number;
   /** Of `user_not_found`: the requested user */
   user_id?: string;
   /** Of `receipt_not_found`: the requested receipt */

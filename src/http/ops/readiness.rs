@@ -82,6 +82,14 @@ impl ReadinessCheck {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the process is about to end, by order or by a fault.
+    pub fn is_stopping(&self) -> bool {
+        matches!(
+            self.not_ready(),
+            Some(NotReady::Stopping | NotReady::DiskFailing | NotReady::NotLeader)
+        )
+    }
+
     /// The reason, if not ready.
     pub fn not_ready(&self) -> Option<NotReady> {
         let stopping = self.stopping.load(Ordering::Relaxed);

@@ -21,6 +21,7 @@ use crate::http::hooks::webhooks::Webhooks;
 use crate::http::ops::metrics::Scrape;
 use crate::http::ops::probes::ProbeCalls;
 use crate::http::shop::buying::Buying;
+use crate::http::shop::events::ShopEvents;
 use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::shop::reads::ShopReads;
 use crate::http::shop::receipts::Receipts;
@@ -32,6 +33,7 @@ pub struct Groups {
     pub(super) worker: Arc<Worker>,
     pub(super) buying: Buying,
     pub(super) shop_reads: ShopReads,
+    pub(super) events: ShopEvents,
     pub(super) receipts: Receipts,
     pub(super) rewards: Rewards,
     pub(super) webhooks: Webhooks,
@@ -86,6 +88,14 @@ impl Groups {
             shop_reads: ShopReads {
                 worker: worker(),
                 purchases: purchases(),
+            },
+            events: ShopEvents {
+                worker: worker(),
+                is_stopping: {
+                    let readiness = readiness();
+                    Arc::new(move || readiness.is_stopping())
+                },
+                waiting: Arc::clone(&core.waiting_readers),
             },
             receipts: Receipts {
                 worker: worker(),

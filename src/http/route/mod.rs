@@ -214,6 +214,8 @@ routes! { (to, call, body)
     Rewards:        GET    "/limited/rewards/{user_id}",            Shop,    Plain,                                 Nothing => to.rewards.balance(call).await;
     SpendRewards:   POST   "/limited/rewards/{user_id}/spend",      Shop,    Counts(Flow::Reward),                  Body    => to.rewards.spend(call, body).await;
 
+    Events:         GET    "/events",                               Shop,    Plain,                                 Nothing => to.events.list(call).await;
+
     VerifyReceipt:  POST   "/receipts/verify",                      Anyone,  Plain,                                 Body    => to.receipts.verify(call, body).await;
     Jwks:           GET    "/.well-known/jwks.json",                Anyone,  Plain,                                 Nothing => to.receipts.jwks();
 

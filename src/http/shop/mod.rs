@@ -1,6 +1,7 @@
 //! The requests of a shop: holds, purchases, receipts, reward tokens, and reads.
 
 pub(super) mod buying;
+pub(super) mod events;
 pub mod orders;
 pub(super) mod products;
 pub(super) mod purchases;

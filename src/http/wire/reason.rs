@@ -23,6 +23,8 @@ pub enum Reason {
     RefundNotFound,
     /// A buyer without any attempt.
     UserNotFound,
+    /// The log no longer has the events that were asked for.
+    EventsForgotten,
     /// The key that sealed the receipt is not configured any more.
     ReceiptUnavailable,
     /// The path exists, but not with this method.
@@ -58,6 +60,14 @@ const fn texts(
     }
 }
 
+const fn not_found(
+    reason: &'static str,
+    title: &'static str,
+    detail: &'static str,
+) -> ProblemTexts {
+    texts(404, reason, title, detail)
+}
+
 impl From<Refusal> for Reason {
     fn from(refusal: Refusal) -> Self {
         Self::Refusal(refusal)
@@ -66,13 +76,14 @@ impl From<Refusal> for Reason {
 
 impl Reason {
     /// Every reason that events do not have.
-    pub const ALL_OF_HTTP: [Self; 10] = [
+    pub const ALL_OF_HTTP: [Self; 11] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::ReceiptNotFound,
         Self::RefundNotFound,
         Self::UserNotFound,
+        Self::EventsForgotten,
         Self::ReceiptUnavailable,
         Self::MethodNotAllowed,
         Self::PreconditionFailed,
@@ -95,29 +106,29 @@ impl Reason {
                 "Forbidden",
                 "The role of this API key does not allow this request.",
             ),
-            Self::NotFound => texts(
-                404,
-                "not_found",
-                "Not found",
-                "No resource exists at this path.",
-            ),
-            Self::ReceiptNotFound => texts(
-                404,
+            Self::NotFound => {
+                not_found("not_found", "Not found", "No resource exists at this path.")
+            }
+            Self::ReceiptNotFound => not_found(
                 "receipt_not_found",
                 "Receipt not found",
                 "No receipt has this id.",
             ),
-            Self::RefundNotFound => texts(
-                404,
+            Self::RefundNotFound => not_found(
                 "refund_not_found",
                 "Refund not found",
                 "This purchase has no refund with this number. Read the purchase's refunds.",
             ),
-            Self::UserNotFound => texts(
-                404,
+            Self::UserNotFound => not_found(
                 "user_not_found",
                 "User not found",
                 "No buyer has this id: no attempt to buy has used it.",
+            ),
+            Self::EventsForgotten => texts(
+                410,
+                "events_forgotten",
+                "Events forgotten",
+                "The log no longer has the events that were asked for.",
             ),
             Self::ReceiptUnavailable => texts(
                 503,

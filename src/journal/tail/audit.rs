@@ -212,28 +212,50 @@ impl LogTail<'_> {
     }
 
     fn audit_forward(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
+        self.forward((query.from, query.to), query.limit, |entry| {
+            query.wants(entry, |user, purchase| owns(self.core, user, purchase))
+        })
+    }
+
+    /// Wanted events from `from` on, at most `limit`. Reads the disk, so do not call it on a thread
+    /// that serves requests.
+    pub fn events_from(
+        &self,
+        from: Lsn,
+        limit: usize,
+        wants: impl Fn(&Event) -> bool,
+    ) -> Result<AuditPage, JournalError> {
+        self.forward((from, Lsn(u64::MAX)), limit, |entry| wants(&entry.event))
+    }
+
+    fn forward(
+        &self,
+        (from, to): (Lsn, Lsn),
+        limit: usize,
+        wants: impl Fn(&AuditEntry) -> bool,
+    ) -> Result<AuditPage, JournalError> {
         let mut page = AuditPage {
             entries: Vec::new(),
-            next: query.from,
+            next: from,
             end: LogEnd::Reached,
         };
-        let Some(mut reader) = self.reader_at(query.from)? else {
+        let Some(mut reader) = self.reader_at(from)? else {
             return Ok(page);
         };
         for _ in 0..RECORDS_LOOKED_AT_MAX {
-            if page.entries.len() == query.limit {
+            if page.entries.len() == limit {
                 page.end = LogEnd::NotYet;
                 return Ok(page);
             }
             let Some(record) = reader.next()? else {
                 return Ok(page);
             };
-            if record.lsn.get() > query.to.0 {
+            if record.lsn.get() > to.0 {
                 return Ok(page);
             }
             let entry = entry_of(&record)?;
             page.next = Lsn(record.end.get());
-            if query.wants(&entry, |user, purchase| owns(self.core, user, purchase)) {
+            if wants(&entry) {
                 page.entries.push(entry);
             }
         }

@@ -75,6 +75,7 @@ Reason = Literal[
     "storage_unavailable",
     "receipt_unavailable",
     "not_ready",
+    "events_forgotten",
     "refund_conflict",
     "refund_exceeds_captured",
     "refund_failed",
@@ -331,6 +332,8 @@ class Declined(TypedDict):
     product_id: NotRequired[str]
     # Of `promotion_not_found`: the requested code
     promotion_code: NotRequired[str]
+    # Of `events_forgotten`: where the log begins
+    first_lsn: NotRequired[int]
     # Of `user_not_found`: the requested user
     user_id: NotRequired[str]
     # Of `receipt_not_found`: the requested receipt
@@ -519,6 +522,8 @@ class Problem(TypedDict):
     product_id: NotRequired[str]
     # Of `promotion_not_found`: the requested code
     promotion_code: NotRequired[str]
+    # Of `events_forgotten`: where the log begins
+    first_lsn: NotRequired[int]
     # Of `user_not_found`: the requested user
     user_id: NotRequired[str]
     # Of `receipt_not_found`: the requested receipt
@@ -1079,6 +1084,8 @@ class Unavailable(TypedDict):
     product_id: NotRequired[str]
     # Of `promotion_not_found`: the requested code
     promotion_code: NotRequired[str]
+    # Of `events_forgotten`: where the log begins
+    first_lsn: NotRequired[int]
     # Of `user_not_found`: the requested user
     user_id: NotRequired[str]
     # Of `receipt_not_found`: the requested receipt

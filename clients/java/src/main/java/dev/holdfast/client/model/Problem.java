@@ -23,6 +23,8 @@ public record Problem(
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("product_id") String productId,
     /** Of `promotion_not_found`: the requested code */
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("promotion_code") String promotionCode,
+    /** Of `events_forgotten`: where the log begins */
+    @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("first_lsn") Long firstLsn,
     /** Of `user_not_found`: the requested user */
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("user_id") String userId,
     /** Of `receipt_not_found`: the requested receipt */

@@ -44,6 +44,7 @@ public enum Reason {
     STORAGE_UNAVAILABLE("storage_unavailable"),
     RECEIPT_UNAVAILABLE("receipt_unavailable"),
     NOT_READY("not_ready"),
+    EVENTS_FORGOTTEN("events_forgotten"),
     REFUND_CONFLICT("refund_conflict"),
     REFUND_EXCEEDS_CAPTURED("refund_exceeds_captured"),
     REFUND_FAILED("refund_failed"),

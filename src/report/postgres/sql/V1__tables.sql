@@ -1,4 +1,5 @@
--- The tables of holdfast's PostgreSQL sink. Everything is derived from the log, by LSN.
+-- The tables of holdfast's PostgreSQL sink. Everything is derived from the log, by LSN. What tables
+-- and columns mean is in their comments (V4__comments).
 
 DO $$
 BEGIN
@@ -28,7 +29,6 @@ ALTER TABLE IF EXISTS holdfast.schema_history OWNER TO holdfast_migrator;
 -- What follows belongs to the migrator, whoever runs this.
 SET ROLE holdfast_migrator;
 
--- Where each sink has come to. Rows and cursor are written in one transaction.
 CREATE TABLE holdfast.sink_cursor (
     sink text PRIMARY KEY,
     log_id text NOT NULL,
@@ -36,7 +36,6 @@ CREATE TABLE holdfast.sink_cursor (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Every event, once.
 CREATE TABLE holdfast.audit_log (
     lsn bigint PRIMARY KEY,
     at timestamptz NOT NULL,
@@ -46,8 +45,6 @@ CREATE TABLE holdfast.audit_log (
     event jsonb NOT NULL
 );
 
--- Every attempt to hold, buy, refund or spend reward tokens, refused ones too. One that is pending
--- ends once; then it is closed.
 CREATE TABLE holdfast.purchase_attempts (
     lsn bigint PRIMARY KEY,
     at timestamptz NOT NULL,
@@ -70,7 +67,6 @@ CREATE TABLE holdfast.purchase_attempts (
     ended_at timestamptz
 );
 
--- Every purchase that was captured. Its refunds and disputes change it; nothing else does.
 CREATE TABLE holdfast.shop_transactions (
     purchase_id text PRIMARY KEY,
     user_id text NOT NULL,
@@ -93,7 +89,6 @@ CREATE TABLE holdfast.shop_transactions (
     receipt_hmac bytea NOT NULL CHECK (length(receipt_hmac) = 32),
     signing_key_id text,
     receipt_signature bytea,
-    -- How many refunds succeeded, those that came back later too: that of a free order is one of 0.
     refunds integer NOT NULL DEFAULT 0,
     refunded_amount bigint NOT NULL DEFAULT 0,
     charged_back_amount bigint NOT NULL DEFAULT 0,
@@ -116,7 +111,6 @@ CREATE TABLE holdfast.shop_transactions (
     CHECK (charged_back_amount BETWEEN 0 AND amount)
 );
 
--- Every use of a promotion; one that is given back is closed.
 CREATE TABLE holdfast.promotion_uses (
     purchase_id text PRIMARY KEY,
     promotion_code text NOT NULL,
@@ -127,7 +121,6 @@ CREATE TABLE holdfast.promotion_uses (
     given_back_at timestamptz
 );
 
--- What buyers did, by their own calls.
 CREATE TABLE holdfast.user_actions (
     lsn bigint PRIMARY KEY,
     at timestamptz NOT NULL,
@@ -139,7 +132,6 @@ CREATE TABLE holdfast.user_actions (
     device_id text
 );
 
--- Every change of a buyer's reward tokens, and of what they owe in tokens.
 CREATE TABLE holdfast.user_rewards (
     lsn bigint PRIMARY KEY,
     at timestamptz NOT NULL,
@@ -150,7 +142,6 @@ CREATE TABLE holdfast.user_rewards (
     debt bigint NOT NULL
 );
 
--- What of a buyer calls for a look; a row only where there is any.
 CREATE TABLE holdfast.risk_profiles (
     user_id text PRIMARY KEY,
     declines bigint NOT NULL DEFAULT 0,
@@ -160,7 +151,6 @@ CREATE TABLE holdfast.risk_profiles (
     updated_lsn bigint NOT NULL
 );
 
--- To which segment a buyer belongs.
 CREATE TABLE holdfast.user_segments (
     user_id text PRIMARY KEY,
     segment text NOT NULL,
@@ -168,8 +158,6 @@ CREATE TABLE holdfast.user_segments (
     updated_lsn bigint NOT NULL
 );
 
--- Double entry: debits are positive, credits negative. The entries of one event sum to zero in each
--- currency; reward tokens are counted in the currency TOKENS.
 CREATE TABLE holdfast.ledger_entries (
     lsn bigint NOT NULL,
     entry smallint NOT NULL,
@@ -188,7 +176,6 @@ CREATE TABLE holdfast.ledger_entries (
 CREATE INDEX audit_log_purchase ON holdfast.audit_log (purchase_id) WHERE purchase_id IS NOT NULL;
 CREATE INDEX ledger_entries_purchase ON holdfast.ledger_entries (purchase_id);
 
--- What does not balance: nothing, ever.
 CREATE VIEW holdfast.ledger_unbalanced AS
     SELECT 'event' AS of, lsn::text AS id, currency, sum(amount) AS off_by
     FROM holdfast.ledger_entries GROUP BY lsn, currency HAVING sum(amount) <> 0
@@ -197,7 +184,6 @@ CREATE VIEW holdfast.ledger_unbalanced AS
     FROM holdfast.ledger_entries WHERE purchase_id IS NOT NULL
     GROUP BY purchase_id, currency HAVING sum(amount) <> 0;
 
--- Revenue for each purchase and currency, after refunds.
 CREATE VIEW holdfast.ledger_revenue AS
     SELECT purchase_id, currency,
         -sum(amount) FILTER (WHERE account IN ('revenue', 'refunds')) AS revenue,
@@ -206,7 +192,6 @@ CREATE VIEW holdfast.ledger_revenue AS
     WHERE account IN ('revenue', 'refunds', 'chargebacks')
     GROUP BY purchase_id, currency;
 
--- Where captured less refunded is not the ledger's revenue: nowhere, ever.
 CREATE VIEW holdfast.revenue_mismatch AS
     SELECT coalesce(t.purchase_id, r.purchase_id) AS purchase_id,
         t.amount - t.refunded_amount AS by_transactions, r.revenue AS by_ledger
@@ -216,7 +201,6 @@ CREATE VIEW holdfast.revenue_mismatch AS
     WHERE (t.amount - t.refunded_amount, t.charged_back_amount)
         IS DISTINCT FROM (coalesce(r.revenue, 0), coalesce(r.charged_back, 0));
 
--- What a buyer has in reward tokens and owes.
 CREATE VIEW holdfast.reward_balances AS
     SELECT user_id, sum(tokens) AS tokens, sum(debt) AS debt
     FROM holdfast.user_rewards GROUP BY user_id;

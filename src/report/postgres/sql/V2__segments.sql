@@ -7,9 +7,6 @@ SET ROLE holdfast_migrator;
 CREATE INDEX shop_transactions_user ON holdfast.shop_transactions (user_id);
 CREATE INDEX shop_transactions_updated ON holdfast.shop_transactions (updated_lsn);
 
--- From which bound on a buyer has a score; without any, the score is 1. Recency: the last purchase is
--- younger than so many days. Frequency: so many purchases that stand. Money: so much of it kept, in
--- minor units; a currency without rows of its own takes those of '*'.
 CREATE TABLE holdfast.segment_thresholds (
     measure text NOT NULL CHECK (measure IN ('recency', 'frequency', 'money')),
     currency text NOT NULL DEFAULT '*',
@@ -26,8 +23,6 @@ INSERT INTO holdfast.segment_thresholds (measure, currency, score, bound) VALUES
     ('money', 'JPY', 2, 5000), ('money', 'JPY', 3, 20000), ('money', 'JPY', 4, 50000), ('money', 'JPY', 5, 100000),
     ('money', 'KRW', 2, 50000), ('money', 'KRW', 3, 200000), ('money', 'KRW', 4, 500000), ('money', 'KRW', 5, 1000000);
 
--- Which segment a buyer with these scores is in: the first that fits, by place. A buyer of whose
--- purchases none stands has a frequency of 0.
 CREATE TABLE holdfast.segment_rules (
     place integer PRIMARY KEY,
     segment text NOT NULL CHECK (segment ~ '^[A-Za-z0-9_.:-]{1,64}$'),
@@ -49,7 +44,6 @@ INSERT INTO holdfast.segment_rules
     (70, 'one_time', 1, 5, 1, 1, 1),
     (80, 'regular', 1, 5, 0, 5, 1);
 
--- What a buyer is worth in each currency: what was captured and is kept.
 CREATE TABLE holdfast.user_values (
     user_id text NOT NULL,
     currency text NOT NULL,
@@ -71,36 +65,27 @@ ALTER TABLE holdfast.user_segments
     ADD COLUMN purchases bigint NOT NULL,
     ADD COLUMN first_at timestamptz NOT NULL,
     ADD COLUMN last_at timestamptz NOT NULL,
-    -- When time alone changes the recency; NULL: never again.
     ADD COLUMN next_change_at timestamptz,
-    -- The run that found the segment, and the number of that change: the core reads them in order.
     ADD COLUMN run bigint NOT NULL,
     ADD COLUMN change bigint NOT NULL UNIQUE;
 CREATE INDEX user_segments_next_change ON holdfast.user_segments (next_change_at);
 
--- How far the job has come. It is moved on in the transaction that writes what was computed.
 CREATE TABLE holdfast.segment_state (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
-    -- Names the series of changes: another one where this database begins anew or went back.
     series text NOT NULL,
     changes bigint NOT NULL DEFAULT 0,
-    -- Purchases that last changed before are in.
     lsn bigint NOT NULL DEFAULT 0,
     as_of timestamptz NOT NULL DEFAULT 'epoch',
-    -- The thresholds and rules that all rows are computed by; NULL: not by the same ones.
     settings text,
-    -- Those of the walk over all buyers that is under way, and the last buyer it has done.
     walking text,
     walked_to text NOT NULL DEFAULT ''
 );
 
--- Buyers of events that came late, out of the dead letters: their LSN is behind the job's.
 CREATE TABLE holdfast.segment_late (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id text NOT NULL
 );
 
--- The job's own trail: every run.
 CREATE TABLE holdfast.segment_runs (
     run bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -367,8 +352,6 @@ BEGIN
 END
 $$;
 
--- What a buyer is worth: what is kept of what they paid so far, and what a year more would bring if
--- they went on like that: what is kept a day, over at least 90 days, weighed by how recent they are.
 CREATE VIEW holdfast.lifetime_values AS
     SELECT v.user_id, v.currency, s.segment, s.recency, s.frequency, v.monetary,
         v.purchases, v.captured, v.refunded, v.charged_back, v.net AS historic,
@@ -379,7 +362,6 @@ CREATE VIEW holdfast.lifetime_values AS
     JOIN holdfast.user_segments s USING (user_id)
     CROSS JOIN holdfast.segment_state a;
 
--- What buyers did about each purchase, and what became of it.
 CREATE VIEW holdfast.purchase_actions AS
     SELECT l.purchase_id, a.lsn, a.at, a.user_id, a.action, a.product_id,
         t.captured_lsn, t.status
@@ -388,7 +370,6 @@ CREATE VIEW holdfast.purchase_actions AS
     LEFT JOIN holdfast.shop_transactions t ON t.purchase_id = l.purchase_id
     WHERE l.purchase_id IS NOT NULL;
 
--- Reward tokens of each purchase, by what moved them: its capture, a refund, a dispute.
 CREATE VIEW holdfast.purchase_rewards AS
     SELECT r.purchase_id, r.lsn, r.at, r.user_id, r.reason, r.tokens, r.debt, l.kind AS moved_by,
         CASE WHEN l.kind IN ('refund_succeeded', 'refund_returned')
@@ -397,10 +378,6 @@ CREATE VIEW holdfast.purchase_rewards AS
     LEFT JOIN holdfast.audit_log l ON l.lsn = r.lsn
     WHERE r.purchase_id IS NOT NULL;
 
--- Actions and rewards that do not hang on what they are about: none, ever. Each is of an event of the
--- same buyer and purchase; a reward that is not spent is of a captured purchase; tokens are granted by
--- its capture and clawed back by a refund that succeeded or was found, or a dispute; and given back by
--- a refund that came back, or a dispute.
 CREATE VIEW holdfast.unlinked AS
     SELECT 'user_actions' AS of, a.lsn, a.purchase_id
     FROM holdfast.user_actions a

@@ -12,23 +12,16 @@ ALTER TABLE holdfast.sink_cursor
     ALTER COLUMN generation DROP DEFAULT,
     ALTER COLUMN chain DROP DEFAULT;
 
--- Every row that was taken back, because the log does not have the event any more that made it or
--- changed it last. Nothing is ever removed here.
 CREATE TABLE holdfast.lost_history (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     lost_at timestamptz NOT NULL DEFAULT now(),
-    -- The generation of the log that was written when the last of these events was delivered, and where
-    -- it parted from the one that goes on.
     generation text NOT NULL,
     parted_lsn bigint NOT NULL,
     table_name text NOT NULL,
-    -- `removed`: the whole row is of a lost event. `changed`: lost events changed it; it stands in its
-    -- table as it was before them.
     what text NOT NULL CHECK (what IN ('removed', 'changed')),
     lsn bigint,
     user_id text,
     purchase_id text,
-    -- The row as it was.
     lost jsonb NOT NULL
 );
 CREATE INDEX lost_history_purchase ON holdfast.lost_history (purchase_id) WHERE purchase_id IS NOT NULL;
@@ -216,8 +209,6 @@ BEGIN
 END
 $$;
 
--- Every word about a dispute: whether it is the dispute's first or latest one, and how many more
--- disputes are lost with it (-1: one that was lost is won).
 CREATE VIEW holdfast.dispute_words AS
     SELECT purchase_id, (event->>'dispute')::integer AS dispute, user_id, lsn, kind,
         row_number() OVER words = 1 AS is_first,

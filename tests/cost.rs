@@ -20,7 +20,7 @@ use std::process::Command;
 use support::{ADMIN, Client, Request, Server, Setup, product_terms};
 
 /// More instructions than the baseline by more than this part are a regression.
-const TOLERANCE: f64 = 0.03;
+const TOLERANCE: f64 = 0.05;
 /// More allocations than the baseline by more than this: a fraction of one is how seldom a table grows.
 const ALLOCATIONS_SLACK: f64 = 0.5;
 /// Requests of a kind that are counted, and those before, which find everything grown and cached.
@@ -84,11 +84,11 @@ fn a_dearer_request_is_told_from_noise() {
         };
         dearer(&BTreeMap::from([("hold", cost)]), &baseline).len()
     };
-    assert_eq!(found(102_900.0, 20.4), 0);
+    assert_eq!(found(104_900.0, 20.4), 0);
     assert_eq!(found(50_000.0, 2.0), 0);
-    assert_eq!(found(103_100.0, 20.0), 1);
+    assert_eq!(found(105_100.0, 20.0), 1);
     assert_eq!(found(100_000.0, 20.6), 1);
-    assert_eq!(found(103_100.0, 20.6), 2);
+    assert_eq!(found(105_100.0, 20.6), 2);
     let unknown = BTreeMap::from([("new", base)]);
     assert_eq!(dearer(&unknown, &baseline).len(), 1, "it has no baseline");
 }

@@ -11,8 +11,8 @@
 //! itself, which is `gateway::CallResult`'s.
 
 use crate::payments::breaker::{Breaker, Circuit};
-use crate::payments::driver::Meter;
 use crate::payments::gateway::{CallClass, CallResult, Calling, Gateway, GatewayCall, Trouble};
+use crate::payments::meter::Meter;
 use crate::payments::settings::PaymentSettings;
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -14,12 +14,13 @@ use crate::engine::command::PaymentStep;
 use crate::engine::event::RefundFailure;
 use crate::engine::view::{PurchaseView, RefundView};
 use crate::ids::{GatewayCode, Lsn};
-use crate::journal::{CommitGate, StorageFault};
+use crate::journal::{CommitGate, Journal, StorageFault};
+use crate::payments::books::{has_books, refunded_of};
 use crate::payments::calls::{FailedTries, RetryDecision};
-use crate::payments::drive::{Go, reference_of};
-use crate::payments::driver::Payments;
+use crate::payments::drive::Go;
 use crate::payments::gateway::{CallResult, Decline, FoundRefund, GatewayCall, RefundRequest};
-use crate::payments::settle::{has_books, refunded_of};
+use crate::payments::means::Means;
+use crate::payments::naming::reference_of;
 
 /// What is known about a refund at the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub(super) enum DriveEnd {
 
 /// A refund while it is driven.
 pub(super) struct RefundDrive<'a> {
-    payments: &'a Payments,
+    means: &'a Means,
     view: PurchaseView,
     refund: RefundView,
     durable_at: Lsn,
@@ -88,13 +89,13 @@ pub(super) struct RefundDrive<'a> {
 
 impl<'a> RefundDrive<'a> {
     pub(super) fn new(
-        payments: &'a Payments,
+        means: &'a Means,
         (view, durable_at): (PurchaseView, Lsn),
         refund: RefundView,
         known: KnownRefund,
     ) -> Self {
         Self {
-            payments,
+            means,
             view,
             refund,
             durable_at,
@@ -107,7 +108,7 @@ impl<'a> RefundDrive<'a> {
     /// Follows the table until the refund ends or no retries are left.
     pub(super) async fn run(mut self, gate: &CommitGate) -> Result<DriveEnd, StorageFault> {
         loop {
-            self.payments.log_room().await;
+            self.means.log_room().await;
             let step = match next_refund(&self.known) {
                 RefundAction::LookUp => {
                     if self.look_up().await == Go::Leave {
@@ -118,7 +119,7 @@ impl<'a> RefundDrive<'a> {
                 RefundAction::Send => {
                     // The intent must be durable first: otherwise a crash could lose it after the
                     // gateway has refunded.
-                    self.payments.durable(self.durable_at, gate).await?;
+                    self.means.durable(self.durable_at, gate).await?;
                     if self.send().await == Go::Leave {
                         return Ok(DriveEnd::Open);
                     }
@@ -134,7 +135,7 @@ impl<'a> RefundDrive<'a> {
                 }
             };
             // Refused if another task recorded it first: it has ended either way.
-            self.payments.record_if_allowed(self.view.purchase, step)?;
+            self.means.record_if_allowed(self.view.purchase, step)?;
             return Ok(DriveEnd::Reached);
         }
     }
@@ -145,10 +146,10 @@ impl<'a> RefundDrive<'a> {
         let refused = matches!(self.known, KnownRefund::Refused(_));
         let total = if refused && has_books(&self.view) {
             loop {
-                if self.tries.next(self.payments.settings()).await == RetryDecision::Spent {
+                if self.tries.next(&self.means.settings).await == RetryDecision::Spent {
                     return Ok(Go::Leave);
                 }
-                match self.payments.look_up(&self.view).await {
+                match self.means.look_up(&self.view).await {
                     Ok(found) => break refunded_of(&self.view, &found),
                     Err(trouble) => self.tries.trouble(trouble),
                 }
@@ -166,26 +167,22 @@ impl<'a> RefundDrive<'a> {
             },
         };
         // Refused if another task recorded it first: it has ended either way.
-        self.payments
-            .record_if_allowed(self.view.purchase, failed)?;
+        self.means.record_if_allowed(self.view.purchase, failed)?;
         if let Some(total) = more {
             let found = PaymentStep::RefundedAtGateway(total);
-            self.payments.record_if_allowed(self.view.purchase, found)?;
+            self.means.record_if_allowed(self.view.purchase, found)?;
         }
         Ok(Go::On)
     }
 
     async fn look_up(&mut self) -> Go {
-        if self.tries.next(self.payments.settings()).await == RetryDecision::Spent {
+        if self.tries.next(&self.means.settings).await == RetryDecision::Spent {
             return Go::Leave;
         }
         let refund = self.order();
-        let asked = self
-            .payments
-            .calls()
-            .ask(GatewayCall::LookUpRefund, |gateway| {
-                gateway.look_up_refund(refund)
-            });
+        let asked = self.means.calls.ask(GatewayCall::LookUpRefund, |gateway| {
+            gateway.look_up_refund(refund)
+        });
         match (asked.await, self.refused.take()) {
             (Ok(FoundRefund::Nothing), Some(decline)) => {
                 self.known = KnownRefund::Refused(decline.code);
@@ -200,13 +197,13 @@ impl<'a> RefundDrive<'a> {
     }
 
     async fn send(&mut self) -> Go {
-        if self.tries.next(self.payments.settings()).await == RetryDecision::Spent {
+        if self.tries.next(&self.means.settings).await == RetryDecision::Spent {
             return Go::Leave;
         }
         let refund = self.order();
         let sent = self
-            .payments
-            .calls()
+            .means
+            .calls
             .send(GatewayCall::Refund, |gateway| gateway.refund(refund));
         match sent.await {
             CallResult::Approved(()) => self.known = KnownRefund::Has(FoundRefund::Succeeded),
@@ -224,18 +221,18 @@ impl<'a> RefundDrive<'a> {
     }
 
     fn order(&self) -> RefundRequest {
-        order_of(self.payments, &self.view, &self.refund)
+        order_of(&self.means.journal, &self.view, &self.refund)
     }
 }
 
 /// The request for the gateway.
 pub(super) fn order_of(
-    payments: &Payments,
+    journal: &Journal,
     view: &PurchaseView,
     refund: &RefundView,
 ) -> RefundRequest {
     RefundRequest {
-        reference: reference_of(payments, view),
+        reference: reference_of(journal, view),
         capture: view.capture.clone(),
         authorization: view.authorization.clone(),
         number: refund.number,

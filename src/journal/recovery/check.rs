@@ -14,7 +14,7 @@ use crate::journal::core::directory::refuse_running;
 use crate::journal::core::settings::Disks;
 use crate::journal::format::fault::{BadSnapshot, BrokenInvariant, JournalError, describe, io};
 use crate::journal::format::store;
-use crate::journal::snapshot::restoring::restore;
+use crate::journal::snapshot::restoring::{Restored, restore};
 use std::path::Path;
 
 /// The figures of a clean directory.
@@ -111,6 +111,7 @@ impl CheckError {
 }
 
 fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, JournalError> {
+    // 1. Every snapshot must be readable, not only the newest, from which the next start would begin.
     let snapshots = store::list(&*disks.snapshots)?;
     for (_, name) in &snapshots {
         let reading =
@@ -121,7 +122,6 @@ fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, Jour
         })?;
     }
     let newest = newest_good(&*disks.snapshots, settings)?.restored;
-    let from = newest.as_ref().map_or(Lsn(0), |it| it.first);
     let log_id = newest.as_ref().map(|it| it.log_id);
     let covered = newest
         .iter()
@@ -129,34 +129,14 @@ fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, Jour
         .map(|(_, lsn)| *lsn)
         .max();
 
-    // The log is folded twice in one pass: from the snapshot, and from LSN 0.
-    let mut from_snapshot = newest.map(|restored| Folding::from(Some(restored), settings, 0));
-    let mut from_log = Folding::from(None, settings, 0);
-    let mut first_seen = None;
-    let mut failed = None;
-    let scan = wal::scan(&*disks.log, wal::Lsn::ZERO, |record| {
-        let lsn = Lsn(record.lsn.get());
-        let whole = *first_seen.get_or_insert(lsn) == Lsn(0);
-        if failed.is_some() {
-            return;
-        }
-        let mut fold = || -> Result<(), JournalError> {
-            if whole {
-                from_log.fold(record)?;
-            }
-            match &mut from_snapshot {
-                Some(folding) if lsn >= from => folding.fold(record),
-                _ => Ok(()),
-            }
-        };
-        failed = fold().err();
-    })?;
-    if let wal::Verdict::Damaged(damage) = scan.verdict {
-        return Err(wal::OpenError::Damaged(damage).into());
-    }
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    // 2. The log, folded from the snapshot and from LSN 0.
+    let ReadLog {
+        scan,
+        from_snapshot,
+        from_log,
+    } = ReadLog::of(disks, settings, newest)?;
+    // 3. Snapshots and log belong together: the same log, and the log is no shorter than what a
+    // snapshot has of it.
     #[allow(clippy::cast_possible_truncation, reason = "as the snapshots name it")]
     let segments_id = scan.log_id.map(|id| id as u64);
     if let (Some(snapshots), Some(segments)) = (log_id, segments_id)
@@ -176,6 +156,7 @@ fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, Jour
             durable: end,
         });
     }
+    // 4. Both folds must lead to the same state.
     let (state, digest, digest_from) = agree(from_snapshot, from_log, first)?;
     let torn_tail = match scan.verdict {
         wal::Verdict::TornTail(tail) => Some(describe(&tail)),
@@ -198,6 +179,59 @@ fn examine(disks: &Disks, settings: &EngineSettings) -> Result<CheckReport, Jour
             ..CheckReport::empty()
         },
     ))
+}
+
+/// The whole remaining log, with its events folded twice in one pass.
+struct ReadLog {
+    scan: wal::Scan,
+    /// From the newest snapshot on; `None` without a snapshot.
+    from_snapshot: Option<Folding>,
+    /// From LSN 0 on; empty if the log no longer begins there.
+    from_log: Folding,
+}
+
+impl ReadLog {
+    fn of(
+        disks: &Disks,
+        settings: &EngineSettings,
+        newest: Option<Restored>,
+    ) -> Result<Self, JournalError> {
+        let from = newest.as_ref().map_or(Lsn(0), |it| it.first);
+        let mut from_snapshot = newest.map(|restored| Folding::from(Some(restored), settings, 0));
+        let mut from_log = Folding::from(None, settings, 0);
+        let mut first_seen = None;
+        let mut failed = None;
+        let scan = wal::scan(&*disks.log, wal::Lsn::ZERO, |record| {
+            let lsn = Lsn(record.lsn.get());
+            let whole = *first_seen.get_or_insert(lsn) == Lsn(0);
+            // Reading continues after an event that cannot be folded: damaged bytes further on are
+            // the more likely cause, so they are reported first.
+            if failed.is_some() {
+                return;
+            }
+            let mut fold = || -> Result<(), JournalError> {
+                if whole {
+                    from_log.fold(record)?;
+                }
+                match &mut from_snapshot {
+                    Some(folding) if lsn >= from => folding.fold(record),
+                    _ => Ok(()),
+                }
+            };
+            failed = fold().err();
+        })?;
+        if let wal::Verdict::Damaged(damage) = scan.verdict {
+            return Err(wal::OpenError::Damaged(damage).into());
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(Self {
+                scan,
+                from_snapshot,
+                from_log,
+            }),
+        }
+    }
 }
 
 /// The state and its digest, computed in every possible way; all must agree.

@@ -13,7 +13,7 @@ use crate::journal::format::store;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// What a snapshot took.
+/// The figures of a snapshot that was taken.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotReport {
     /// Recovery reads the log from this LSN on.
@@ -25,18 +25,19 @@ pub struct SnapshotReport {
     pub elapsed_ms: u64,
 }
 
-/// Takes a snapshot, and lets go of the log behind the older of the two kept. Blocks this
-/// thread, but no command for longer than it takes to copy one shard.
+/// Takes a snapshot, and removes the log that the older of the two kept snapshots does not need.
+/// Blocks this thread, and a command for no longer than copying one shard takes.
 pub(in crate::journal) fn take(core: &JournalCore) -> Result<SnapshotReport, JournalError> {
     let taken = take_in_turn(core);
     *core.snapshots.failure.lock() = taken.as_ref().err().map(ToString::to_string);
     taken
 }
 
-/// Whether a snapshot is to be taken where one is wanted for every `every_bytes` of log.
+/// Whether a snapshot is due, if one is wanted for every `every_bytes` of log.
 ///
-/// Where the newest is larger than that, only once the log behind it is as long: so snapshots never write more than
-/// the log does, however much there is to copy, and recovery reads about as much log as snapshot at most.
+/// If the newest snapshot is larger than that, the next one waits until the log after it has the same
+/// size. So snapshots never write more than the log does, and recovery reads at most about as much
+/// log as snapshot.
 pub(in crate::journal) fn is_due(core: &JournalCore, every_bytes: u64) -> bool {
     let newest = core.newest_snapshot().unwrap_or_default();
     let behind = core.appended().0.saturating_sub(newest.0);
@@ -104,14 +105,7 @@ fn take_in_turn(core: &JournalCore) -> Result<SnapshotReport, JournalError> {
     let bytes = writing.finish()?;
     *core.snapshots.newest.lock() = Some(lsn);
     core.snapshots.newest_bytes.store(bytes, Ordering::Relaxed);
-    // 6. Only now older snapshots go, and then the log that the oldest one kept does not need:
-    // whatever a crash leaves, there is a snapshot with all of the log behind it.
-    store::remove_old(storage)?;
-    if let Some((oldest, _)) = store::list(storage)?.last() {
-        let oldest = wal::Lsn::new(oldest.0);
-        core.snapshots.pin.lock().advance(oldest);
-        core.log.remove_before(oldest).map_err(JournalError::from)?;
-    }
+    remove_unneeded(core)?;
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(SnapshotReport {
         lsn,
@@ -119,6 +113,20 @@ fn take_in_turn(core: &JournalCore) -> Result<SnapshotReport, JournalError> {
         purchases,
         elapsed_ms,
     })
+}
+
+/// Removes older snapshots, and then the log that the oldest kept one does not need. In this order,
+/// and only after the new snapshot is complete, so that a crash at any point leaves a snapshot with
+/// all of the log after it.
+fn remove_unneeded(core: &JournalCore) -> Result<(), JournalError> {
+    let storage = &*core.snapshots.storage;
+    store::remove_old(storage)?;
+    if let Some((oldest, _)) = store::list(storage)?.last() {
+        let oldest = wal::Lsn::new(oldest.0);
+        core.snapshots.pin.lock().advance(oldest);
+        core.log.remove_before(oldest).map_err(JournalError::from)?;
+    }
+    Ok(())
 }
 
 fn number_of(id: ShardId) -> u8 {

@@ -9,10 +9,12 @@
 
 pub mod charge;
 pub mod ledger;
+mod named;
+mod reply;
 pub mod token;
 
 use crate::engine::payable::AmountRule;
-use crate::ids::{AuthorizationId, CaptureId, GatewayCode};
+use crate::ids::GatewayCode;
 use crate::money::{Amount, Currency};
 use crate::payments::gateway::{
     Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, Calling, CapturedMoney,
@@ -25,10 +27,11 @@ use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
 use ledger::{Ledger, LedgerEntry};
 pub use ledger::{Misfit, SandboxError, path_in};
+use named::{approve_authorization, authorization, goes, money};
 use parking_lot::Mutex;
+use reply::{NoEffect, PlannedReply, reply};
 use std::future;
 use std::path::Path;
-use std::time::Duration;
 use token::{Behaviour, How, Which};
 
 /// Number of parts that payments are spread over.
@@ -52,13 +55,6 @@ pub struct Sandbox {
 struct LedgerShard {
     book: Book,
     counted: HashMap<(Reference, GatewayCall), u32>,
-}
-
-/// A call's answer, and when it is given.
-enum PlannedReply<T> {
-    Now(CallResult<T>),
-    After(u32, CallResult<T>),
-    Never,
 }
 
 impl Sandbox {
@@ -387,54 +383,6 @@ impl LedgerShard {
     }
 }
 
-impl<T: Send + 'static> PlannedReply<T> {
-    fn calling<'a>(self) -> Calling<'a, CallResult<T>> {
-        match self {
-            Self::Now(answer) => Box::pin(future::ready(answer)),
-            Self::After(ms, answer) => Box::pin(async move {
-                tokio::time::sleep(Duration::from_millis(u64::from(ms))).await;
-                answer
-            }),
-            Self::Never => Box::pin(future::pending()),
-        }
-    }
-}
-
-/// Why something had no effect.
-enum NoEffect {
-    /// It contradicts the payment's state.
-    Misfit,
-    /// It may or may not be in the file.
-    Lost,
-}
-
-impl From<Misfit> for NoEffect {
-    fn from(Misfit: Misfit) -> Self {
-        Self::Misfit
-    }
-}
-
-impl NoEffect {
-    const fn answer<T>(self) -> CallResult<T> {
-        match self {
-            Self::Misfit => CallResult::Declined(Decline::BY_GATEWAY),
-            Self::Lost => CallResult::Unknown(Trouble::Internal),
-        }
-    }
-}
-
-/// The answer of a call that fails as `how` says.
-fn reply<T>(how: Option<How>, answer: CallResult<T>) -> PlannedReply<T> {
-    match how {
-        None => PlannedReply::Now(answer),
-        Some(How::Timeout | How::Lost) => PlannedReply::Never,
-        Some(How::Unknown) => PlannedReply::Now(CallResult::Unknown(Trouble::Internal)),
-        Some(How::Busy) => PlannedReply::Now(CallResult::Retriable(Trouble::Busy)),
-        Some(How::Unreachable) => PlannedReply::Now(CallResult::Retriable(Trouble::Unreachable)),
-        Some(How::KeyRefused) => PlannedReply::Now(CallResult::Retriable(Trouble::KeyRefused)),
-    }
-}
-
 /// The effect of the first authorization under a reference, and its answer.
 fn first(
     order: &AuthorizeRequest,
@@ -480,14 +428,6 @@ fn again(kept: &ChargeRecord, order: &AuthorizeRequest) -> CallResult<Authorizat
     }
 }
 
-fn goes(kept: &ChargeRecord, claim: &AuthorizationClaim) -> bool {
-    (kept.amount, kept.currency) == (claim.amount, claim.currency)
-        && claim
-            .authorization
-            .as_ref()
-            .is_none_or(|it| it.as_str().as_bytes() == named(*b"sa_", claim.reference))
-}
-
 fn declines(behaviour: Behaviour) -> Decline {
     match behaviour {
         Behaviour::DeclinedByIssuer(why) => Decline {
@@ -498,64 +438,9 @@ fn declines(behaviour: Behaviour) -> Decline {
     }
 }
 
-fn approve_authorization(reference: Reference) -> CallResult<Authorization> {
-    CallResult::Approved(authorization(reference))
-}
-
-fn authorization(reference: Reference) -> Authorization {
-    Authorization {
-        id: std::str::from_utf8(&named(*b"sa_", reference))
-            .ok()
-            .and_then(AuthorizationId::parse)
-            .expect(IDS),
-        capture_before: None,
-    }
-}
-
-fn money(
-    reference: Reference,
-    kept: &ChargeRecord,
-    captured: Amount,
-    refunded: Amount,
-) -> CapturedMoney {
-    CapturedMoney {
-        authorization: authorization(reference),
-        capture: capture_id(reference),
-        captured,
-        currency: Some(kept.currency),
-        refunded,
-    }
-}
-
 fn half(amount: Amount) -> Amount {
     let half = amount.get() - amount.get() / 2;
     Amount::new(half).expect("half of an amount is one")
-}
-
-fn capture_id(reference: Reference) -> CaptureId {
-    std::str::from_utf8(&named(*b"sc_", reference))
-        .ok()
-        .and_then(CaptureId::parse)
-        .expect(IDS)
-}
-
-const IDS: &str = "two letters, an underline and 16 hexadecimal digits are an id";
-
-/// The sandbox's id for something of `reference`: short, so that it needs no heap allocation, and
-/// different for each payment of a log.
-fn named(prefix: [u8; 3], reference: Reference) -> [u8; 19] {
-    let purchase = reference.purchase();
-    // All parts except the position are random; where tests count them instead, they must not
-    // cancel out.
-    let number = reference.log_id()
-        ^ purchase.tag().0
-        ^ purchase.place().rotate_left(16)
-        ^ reference.request().0.rotate_left(40);
-    let mut name = [0; 19];
-    name[..3].copy_from_slice(&prefix);
-    hex::encode_to_slice(number.to_be_bytes(), &mut name[3..])
-        .expect("eight bytes are 16 hexadecimal digits");
-    name
 }
 
 /// Purchases are numbered shard by shard of the engine; mixing spreads few shards, too.

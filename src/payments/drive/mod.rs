@@ -2,11 +2,13 @@
 //! used up.
 //!
 //! Invariants: each round of the loop records a step (states never go back) or makes a call, and each
-//! failure is counted, so a drive ends; after a call that may have had an effect comes a look-up;
-//! a refusal to capture is believed only once a look-up shows the money still set aside; an
-//! authorization is given up only where the gateway is known to have nothing of it, and where
-//! nothing can take effect late. A free order goes to no gateway.
-//! Deliberately absent: who drives, and when an open payment is retried (`driver`).
+//! failure is counted, so a drive ends; an authorization is given up only if the gateway is known to
+//! have nothing of it and nothing can take effect late. A free order goes to no gateway.
+//! Deliberately absent: the calls themselves (`charging`, `giving_back`), who drives, and when an open
+//! payment is retried (`driver`).
+
+mod charging;
+mod giving_back;
 
 use crate::engine::command::PaymentStep;
 use crate::engine::event::{Decider, ReturnedMoney, VoidStuckCause};
@@ -16,17 +18,14 @@ use crate::ids::{AuthorizationId, CaptureId, CardToken, Lsn, PurchaseId};
 use crate::journal::{Audit, CommitGate, StorageFault, WriteError};
 use crate::money::{Amount, Currency};
 use crate::payments::calls::{FailedTries, RetryDecision};
-use crate::payments::driver::Payments;
 use crate::payments::gateway::{
-    Authorization, AuthorizationClaim, AuthorizeRequest, CallResult, CapturedMoney, Decline,
-    FoundRefund, GatewayCall, Inquiry, LookupResult, Reference, RefundRequest, Trouble,
+    Authorization, AuthorizationClaim, CapturedMoney, Decline, LookupResult, Reference, Trouble,
 };
+use crate::payments::means::Means;
+use crate::payments::naming::{card_of, reference_of, started_at_of};
 use crate::payments::saga::{Action, Ask, GatewayState, Late, Record, RestReason, Review, next};
 use crate::time::UnixMs;
-
-/// Maximum number of refunds of one payment to return what was captured without goods. Each one
-/// after the first is made because earlier ones failed or left something.
-const GIVE_BACKS_MAX: u32 = 10;
+use giving_back::GiveBack;
 
 /// How a drive ended.
 pub(super) struct Ended {
@@ -41,17 +40,9 @@ pub(super) struct Ended {
     pub(super) late: Late,
 }
 
-/// How something is returned.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum GiveBack {
-    Void,
-    /// By the refund with this number.
-    Refund(u32),
-}
-
 /// A payment while it is driven.
 pub(super) struct Drive<'a> {
-    payments: &'a Payments,
+    means: &'a Means,
     gate: &'a CommitGate,
     purchase: PurchaseId,
     view: PurchaseView,
@@ -86,7 +77,7 @@ pub(super) enum Go {
 
 impl<'a> Drive<'a> {
     pub(super) fn new(
-        payments: &'a Payments,
+        means: &'a Means,
         gate: &'a CommitGate,
         (view, durable_at): (PurchaseView, Lsn),
         known: GatewayState,
@@ -96,7 +87,7 @@ impl<'a> Drive<'a> {
             _ => Late::Possible,
         };
         Self {
-            payments,
+            means,
             gate,
             purchase: view.purchase,
             view,
@@ -117,7 +108,7 @@ impl<'a> Drive<'a> {
         // gateway; asking changes `known`, recording changes `view`. So the drive ends where the saga
         // has nothing to do, and may begin again from any point after a crash.
         loop {
-            self.payments.log_room().await;
+            self.means.log_room().await;
             if self.view.quote.amount == Amount::ZERO {
                 self.known = known_of_free(self.view.state, self.view.quote.currency);
             }
@@ -167,7 +158,7 @@ impl<'a> Drive<'a> {
         }
         let go = self.record(self.step_of(record))?;
         if self.view.state == PurchaseState::CaptureDiffers {
-            self.payments.meter().capture_differs(self.purchase);
+            self.means.meter.capture_differs(self.purchase);
         }
         Ok(go)
     }
@@ -181,12 +172,12 @@ impl<'a> Drive<'a> {
             },
             Record::Declined(cause, code) => PaymentStep::Declined {
                 cause,
-                advice: self.payments.settings().scheme.advice(cause, code.as_ref()),
+                advice: self.means.settings.scheme.advice(cause, code.as_ref()),
                 code,
             },
             Record::StartCapture => PaymentStep::StartCapture,
             Record::OpenReview => {
-                let review = self.payments.settings().review;
+                let review = self.means.settings.review;
                 PaymentStep::OpenReview {
                     within_ms: review.deadline_ms,
                     margin_ms: review.capture_margin_ms,
@@ -195,7 +186,7 @@ impl<'a> Drive<'a> {
             Record::DecideReview(verdict) => PaymentStep::DecideReview {
                 verdict,
                 decider: Decider::Deadline,
-                void_within_ms: self.payments.settings().void_deadline_ms,
+                void_within_ms: self.means.settings.void_deadline_ms,
             },
             Record::Captured(money) => self.captured_step(money),
             Record::Differs(difference, money) => PaymentStep::CaptureDiffered {
@@ -208,7 +199,7 @@ impl<'a> Drive<'a> {
             Record::StartVoid(cause, code) => PaymentStep::StartVoid {
                 cause,
                 code,
-                within_ms: self.payments.settings().void_deadline_ms,
+                within_ms: self.means.settings.void_deadline_ms,
                 by: None,
             },
             Record::Voided(money) => PaymentStep::Voided {
@@ -225,17 +216,17 @@ impl<'a> Drive<'a> {
         let Some(wanted) = &self.view.review else {
             return Review::No;
         };
-        let now = self.payments.journal().now();
+        let now = self.means.journal.now();
         match wanted.deadline {
             Some(deadline) if now >= deadline => {
-                Review::Due(self.payments.settings().review.on_deadline)
+                Review::Due(self.means.settings.review.on_deadline)
             }
             Some(_) | None => Review::Wanted,
         }
     }
 
     fn captured_step(&self, money: CapturedMoney) -> PaymentStep {
-        self.payments.captured_step(money, self.view.quote.currency)
+        self.means.captured_step(money, self.view.quote.currency)
     }
 
     /// Records refunds that the gateway made before we knew of the capture.
@@ -262,7 +253,7 @@ impl<'a> Drive<'a> {
 
     /// Records that a void is overdue or refused, so that the operator is called. Retries continue.
     fn note_stuck(&mut self) -> Result<(), StorageFault> {
-        let overdue = |deadline: UnixMs| self.payments.journal().now() >= deadline;
+        let overdue = |deadline: UnixMs| self.means.journal.now() >= deadline;
         let cause = match self.pace {
             Pace::Slow => Some(VoidStuckCause::Refused),
             Pace::Retry if self.view.void_deadline.is_some_and(overdue) => {
@@ -273,7 +264,7 @@ impl<'a> Drive<'a> {
         if let (PurchaseState::Voiding, Some(cause)) = (self.view.state, cause) {
             self.record(PaymentStep::VoidStuck(cause))?;
             if self.view.state == PurchaseState::Stuck {
-                self.payments.meter().void_stuck(self.purchase);
+                self.means.meter.void_stuck(self.purchase);
             }
         }
         Ok(())
@@ -282,7 +273,7 @@ impl<'a> Drive<'a> {
     /// Records a step. It need not be durable before the next call that charges: the intent to
     /// charge is durable, and a look-up finds again what a crash loses.
     fn record(&mut self, step: PaymentStep) -> Result<Go, StorageFault> {
-        let recorded = (self.payments.journal()).record(self.purchase, step, Audit::Nothing);
+        let recorded = (self.means.journal).record(self.purchase, step, Audit::Nothing);
         match recorded {
             Ok(recorded) => {
                 self.view = recorded.view;
@@ -293,7 +284,7 @@ impl<'a> Drive<'a> {
             // the gateway is not known here, so look up before anything is sent.
             Err(WriteError::Refused(_)) => {
                 let payment = self.view.request;
-                (self.view, self.durable_at) = self.payments.read(self.purchase);
+                (self.view, self.durable_at) = self.means.read(self.purchase);
                 // The hold is being paid for again. That payment has its own drive, and its intent may
                 // not be durable yet: acting for it here could charge without a durable intent.
                 if self.view.request != payment {
@@ -301,7 +292,7 @@ impl<'a> Drive<'a> {
                 }
                 self.known = GatewayState::InDoubt;
                 self.tries.fail();
-                if self.tries.failed() > self.payments.settings().retries_max {
+                if self.tries.failed() > self.means.settings.retries_max {
                     return Ok(Go::Leave);
                 }
             }
@@ -313,239 +304,7 @@ impl<'a> Drive<'a> {
     /// Waits for the intent to void or refund: the intent to charge does not cover it, so after a
     /// crash the money could be returned at the gateway without a trace in the log.
     async fn intent_durable(&self) -> Result<(), StorageFault> {
-        self.payments.durable(self.durable_at, self.gate).await
-    }
-
-    async fn look_up(&mut self) -> Go {
-        if self.look_up_failed && self.next_attempt().await == RetryDecision::Spent {
-            return Go::Leave;
-        }
-        let inquiry = inquiry_of(self.payments, &self.view);
-        let asked = self
-            .payments
-            .calls()
-            .ask(GatewayCall::LookUp, |gateway| gateway.look_up(inquiry));
-        match asked.await {
-            Ok(found) => {
-                self.look_up_failed = false;
-                self.known = match (found, self.capture_refused.take()) {
-                    (LookupResult::Authorized(_), Some(refused)) => {
-                        GatewayState::CaptureRefused(refused.code)
-                    }
-                    (found, _) => GatewayState::of(found, self.view.quote),
-                };
-            }
-            Err(trouble) => {
-                self.look_up_failed = true;
-                self.tries.trouble(trouble);
-            }
-        }
-        Go::On
-    }
-
-    async fn authorize(&mut self) -> Go {
-        // 1. Wait after a failure. Without retries left, the payment continues in the background.
-        if !self.is_late() && self.next_attempt().await == RetryDecision::Spent {
-            return Go::Leave;
-        }
-        // 2. Wait for the turn at the gateway's rate, which may take long.
-        if !self.is_late()
-            && let Err(trouble) = self.payments.calls().turn(GatewayCall::Authorize).await
-        {
-            self.tries.trouble(trouble);
-            return Go::On;
-        }
-        // 3. Begin nothing that the buyer no longer expects. The saga authorizes only if
-        // the gateway has nothing.
-        if self.is_late() {
-            self.known = GatewayState::GivenUp(self.late);
-            return Go::On;
-        }
-        let order = AuthorizeRequest {
-            reference: self.reference(),
-            amount: self.view.quote.amount,
-            currency: self.view.quote.currency,
-            card: self.card(),
-            started_at: self.started_at(),
-        };
-        let sent = self
-            .payments
-            .calls()
-            .send_in_turn(GatewayCall::Authorize, |gateway| gateway.authorize(order));
-        match sent.await {
-            CallResult::Approved(authorization) => {
-                self.known = GatewayState::Has(LookupResult::Authorized(authorization));
-            }
-            CallResult::Declined(decline) => {
-                self.known = GatewayState::Has(LookupResult::Declined(decline));
-            }
-            CallResult::Retriable(trouble) => self.tries.trouble(trouble),
-            CallResult::Unknown(trouble) => {
-                self.late = Late::Possible;
-                self.in_doubt(trouble);
-            }
-        }
-        Go::On
-    }
-
-    /// Whether it is too late to authorize, because the buyer no longer expects it.
-    fn is_late(&self) -> bool {
-        let now = self.payments.journal().now();
-        now.since_ms(self.started_at()) >= self.payments.settings().give_up_after_ms
-    }
-
-    async fn capture(&mut self) -> Go {
-        if self.next_attempt().await == RetryDecision::Spent {
-            return Go::Leave;
-        }
-        let claim = self.claim();
-        let sent = self
-            .payments
-            .calls()
-            .send(GatewayCall::Capture, |gateway| gateway.capture(claim));
-        match sent.await {
-            CallResult::Approved(money) => {
-                self.known = GatewayState::of(LookupResult::taken(money), self.view.quote);
-            }
-            CallResult::Declined(refused) => {
-                self.capture_refused = Some(refused);
-                self.known = GatewayState::InDoubt;
-            }
-            CallResult::Retriable(trouble) => self.tries.trouble(trouble),
-            CallResult::Unknown(trouble) => self.in_doubt(trouble),
-        }
-        Go::On
-    }
-
-    async fn close(&mut self) -> Go {
-        let answer = self.send_void().await;
-        match answer {
-            Some(CallResult::Approved(())) => {
-                self.late = Late::Impossible;
-                self.known = GatewayState::GivenUp(Late::Impossible);
-            }
-            // The authorization arrived after all, or the outcome is unknown. This drive ends; the next
-            // one looks up the current state.
-            Some(CallResult::Declined(_) | CallResult::Unknown(_) | CallResult::Retriable(_))
-            | None => {
-                return Go::Leave;
-            }
-        }
-        Go::On
-    }
-
-    async fn void(&mut self) -> Go {
-        if self.next_attempt().await == RetryDecision::Spent {
-            return Go::Leave;
-        }
-        if self.refused == Some(GiveBack::Void) {
-            self.pace = Pace::Slow;
-            return Go::Leave;
-        }
-        let Some(answer) = self.send_void().await else {
-            return Go::Leave;
-        };
-        if answer == CallResult::Approved(()) {
-            self.known = GatewayState::Has(LookupResult::Voided);
-        } else {
-            self.not_given_back(&answer, GiveBack::Void);
-        }
-        Go::On
-    }
-
-    /// `None` if nothing was sent.
-    async fn send_void(&mut self) -> Option<CallResult<()>> {
-        let claim = self.claim();
-        let sent = self
-            .payments
-            .calls()
-            .send(GatewayCall::Void, |gateway| gateway.void(claim));
-        let answer = sent.await;
-        (answer != CallResult::Retriable(Trouble::CircuitOpen)).then_some(answer)
-    }
-
-    async fn give_back(&mut self, money: &CapturedMoney) -> Go {
-        if self.next_attempt().await == RetryDecision::Spent {
-            return Go::Leave;
-        }
-        let number = match self.next_give_back(money).await {
-            Ok(number) => number,
-            Err(go) => return go,
-        };
-        if self.refused == Some(GiveBack::Refund(number)) {
-            self.pace = Pace::Slow;
-            return Go::Leave;
-        }
-        let refund = self.refund_of_rest(money, number);
-        let sent = self
-            .payments
-            .calls()
-            .send(GatewayCall::Refund, |gateway| gateway.refund(refund));
-        let answer = sent.await;
-        if answer == CallResult::Approved(()) {
-            let refunded = money.captured;
-            self.known = GatewayState::Has(LookupResult::Refunded(CapturedMoney {
-                refunded,
-                ..money.clone()
-            }));
-        } else {
-            self.not_given_back(&answer, GiveBack::Refund(number));
-        }
-        Go::On
-    }
-
-    /// The number of the refund to send: the first one that the gateway does not know. A failed
-    /// refund keeps its number for ever, so sending it again would return nothing; and if one
-    /// succeeded and something is left, the rest is another refund. `Err`: there is none to send
-    /// now.
-    async fn next_give_back(&mut self, money: &CapturedMoney) -> Result<u32, Go> {
-        for number in 1..=GIVE_BACKS_MAX {
-            let refund = self.refund_of_rest(money, number);
-            let asked = self
-                .payments
-                .calls()
-                .ask(GatewayCall::LookUpRefund, |gateway| {
-                    gateway.look_up_refund(refund)
-                });
-            match asked.await {
-                Ok(FoundRefund::Nothing) => return Ok(number),
-                Ok(FoundRefund::Failed | FoundRefund::Succeeded) => {}
-                Ok(FoundRefund::Pending) => return Err(Go::Leave),
-                Err(trouble) => {
-                    self.tries.trouble(trouble);
-                    return Err(Go::On);
-                }
-            }
-        }
-        self.pace = Pace::Slow;
-        Err(Go::Leave)
-    }
-
-    /// Never more than what is left in the gateway's books.
-    fn refund_of_rest(&self, money: &CapturedMoney, number: u32) -> RefundRequest {
-        RefundRequest {
-            reference: self.reference(),
-            capture: Some(money.capture.clone()),
-            authorization: Some(money.authorization.id.clone()),
-            number,
-            amount: money.left(),
-            currency: money.currency.unwrap_or(self.view.quote.currency),
-        }
-    }
-
-    fn not_given_back(&mut self, answer: &CallResult<()>, what: GiveBack) {
-        match answer {
-            CallResult::Approved(()) => {}
-            CallResult::Retriable(trouble) => self.tries.trouble(*trouble),
-            CallResult::Unknown(trouble) => self.in_doubt(*trouble),
-            // The gateway may have something else by now, so look it up. If it has the same and
-            // refuses again, a person must act.
-            CallResult::Declined(_) => {
-                self.refused = Some(what);
-                self.known = GatewayState::InDoubt;
-                self.tries.fail();
-            }
-        }
+        self.means.durable(self.durable_at, self.gate).await
     }
 
     fn in_doubt(&mut self, trouble: Trouble) {
@@ -554,11 +313,11 @@ impl<'a> Drive<'a> {
     }
 
     async fn next_attempt(&self) -> RetryDecision {
-        self.tries.next(self.payments.settings()).await
+        self.tries.next(&self.means.settings).await
     }
 
     fn reference(&self) -> Reference {
-        reference_of(self.payments, &self.view)
+        reference_of(&self.means.journal, &self.view)
     }
 
     fn card(&self) -> CardToken {
@@ -579,34 +338,6 @@ impl<'a> Drive<'a> {
             started_at: self.started_at(),
         }
     }
-}
-
-/// Our reference of the payment of `view`.
-pub(super) fn reference_of(payments: &Payments, view: &PurchaseView) -> Reference {
-    let request = view.request.expect("a payment names its request");
-    Reference::new(payments.journal().log_id(), view.purchase, request)
-}
-
-/// The look-up of the payment of `view`.
-pub(super) fn inquiry_of(payments: &Payments, view: &PurchaseView) -> Inquiry {
-    Inquiry {
-        reference: reference_of(payments, view),
-        authorization: view.authorization.clone(),
-        amount: view.quote.amount,
-        currency: view.quote.currency,
-        card: card_of(view),
-        started_at: started_at_of(view),
-    }
-}
-
-fn card_of(view: &PurchaseView) -> CardToken {
-    let card = view.card.clone();
-    card.expect("a payment names its card")
-}
-
-fn started_at_of(view: &PurchaseView) -> UnixMs {
-    let started = view.payment_started_at();
-    started.expect("a payment's history has its start")
 }
 
 /// The gateway state of a free payment. No gateway takes an amount of zero, so none is called. It

@@ -1,29 +1,27 @@
-//! Owns bringing our books and the gateway's together: settling a capture of another sum than was
-//! asked for, and writing down refunds that were made at the gateway's own site or came back.
+//! Owns bringing our books and the gateway's together: settling a capture of a different amount than
+//! requested, and recording refunds that were made at the gateway's own site or came back.
 //!
 //! Invariants:
 //! 1. The booked amount comes from a look-up made just before, never from a caller.
-//! 2. A refund of ours that is under way is never taken for one that was made at the gateway: its own
-//!    outcome is written down first.
-//! 3. Every comparison is one look-up; one that fails is tried again with the waits of payments.
+//! 2. A refund of ours in progress is never mistaken for one made at the gateway's site: its own outcome
+//!    is recorded first.
+//! 3. Every comparison is one look-up; a failed one is repeated with the waits of payments.
 //!
 //! Deliberately absent: who asks for it (webhooks, reconciliation, the operator's calls).
 
+use super::Payments;
 use crate::engine::command::PaymentStep;
 use crate::engine::event::{AdminAct, AdminActed, VoidCause};
-use crate::engine::lifecycle::{PurchaseState, Units};
+use crate::engine::lifecycle::PurchaseState;
 use crate::engine::refusal::Refusal;
 use crate::engine::view::{PurchaseView, RefundStatus, RefundView};
 use crate::ids::PurchaseId;
 use crate::journal::{Audit, CommitGate, Recorded, StorageFault, WriteError};
 use crate::money::Amount;
-use crate::payments::drive::inquiry_of;
-use crate::payments::driver::Payments;
-use crate::payments::gateway::{CapturedMoney, FoundRefund, GatewayCall, LookupResult, Trouble};
+use crate::payments::books::{has_books, refunded_of};
+use crate::payments::gateway::{CapturedMoney, FoundRefund, GatewayCall, LookupResult};
 use crate::payments::handover::PaymentFuture;
 use crate::payments::refund::{DriveEnd, order_of};
-use hashbrown::HashSet;
-use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// How a different capture is settled.
@@ -33,20 +31,6 @@ pub enum SettleAs {
     Captured,
     /// What is left at the gateway is refunded.
     Voided,
-}
-
-/// Paid purchases to compare with the gateway's books.
-#[derive(Debug, Default)]
-pub(super) struct Suspects(Mutex<HashSet<PurchaseId>>);
-
-impl Suspects {
-    pub(super) fn put(&self, purchase: PurchaseId) {
-        self.0.lock().insert(purchase);
-    }
-
-    fn take(&self, purchase: PurchaseId) -> bool {
-        self.0.lock().remove(&purchase)
-    }
 }
 
 impl Payments {
@@ -82,12 +66,14 @@ impl Payments {
         let step = PaymentStep::StartVoid {
             cause: VoidCause::Settled,
             code: None,
-            within_ms: self.settings().void_deadline_ms,
+            within_ms: self.means.settings.void_deadline_ms,
             by: Some(by),
         };
         let recorded = {
             let acted = |view: &PurchaseView| acted(view, None);
-            (self.journal()).record(purchase, step, Audit::Act(&acted))
+            self.means
+                .journal
+                .record(purchase, step, Audit::Act(&acted))
         };
         if let Err(error) = recorded {
             return Err(self.refused(purchase, error, gate).await);
@@ -103,18 +89,18 @@ impl Payments {
         gate: &CommitGate,
     ) -> Result<PurchaseView, WriteError> {
         // 1. Only what is stuck is settled, and no other task returns money while it is booked.
-        if !settles(&self.read(purchase).0) {
+        if !settles(&self.means.read(purchase).0) {
             let error = WriteError::Refused(Refusal::WrongState);
             return Err(self.refused(purchase, error, gate).await);
         }
-        let Some(driving) = self.enter(purchase) else {
+        let Some(driving) = self.registry.enter(purchase) else {
             return Err(WriteError::Refused(Refusal::Overloaded));
         };
-        let (view, _) = self.read(purchase);
+        let (view, _) = self.means.read(purchase);
         let settles = settles(&view);
         // 2. Look up the gateway's current state.
         let found = if settles {
-            self.look_up(&view).await
+            self.means.look_up(&view).await
         } else {
             Ok(LookupResult::Nothing)
         };
@@ -135,12 +121,12 @@ impl Payments {
             return Err(fault.into());
         }
         driving.end();
-        if self.journal().reads().is_open(purchase) {
+        if self.means.journal.reads().is_open(purchase) {
             self.look_again(purchase);
         }
         match booked {
             Ok(recorded) => {
-                self.durable(recorded.durable_at, gate).await?;
+                self.means.durable(recorded.durable_at, gate).await?;
                 Ok(recorded.view)
             }
             Err(error) => Err(self.refused(purchase, error, gate).await),
@@ -153,9 +139,9 @@ impl Payments {
         money: CapturedMoney,
         acted: impl Fn(&PurchaseView, Option<Amount>) -> AdminActed,
     ) -> Result<Recorded, WriteError> {
-        let (purchase, journal) = (view.purchase, self.journal());
+        let (purchase, journal) = (view.purchase, &self.means.journal);
         let (captured, refunded) = (money.captured, money.refunded);
-        let step = self.captured_step(money, view.quote.currency);
+        let step = self.means.captured_step(money, view.quote.currency);
         let acted = |view: &PurchaseView| acted(view, Some(captured));
         let recorded = journal.record(purchase, step, Audit::Act(&acted))?;
         if refunded == Amount::ZERO {
@@ -163,21 +149,8 @@ impl Payments {
         }
         let step = PaymentStep::RefundedAtGateway(refunded);
         // Refused if our books show as much.
-        let found = self.record_if_allowed(purchase, step)?;
+        let found = self.means.record_if_allowed(purchase, step)?;
         Ok(found.unwrap_or(recorded))
-    }
-
-    /// Records a step; `None` if the purchase's state refuses it.
-    pub(super) fn record_if_allowed(
-        &self,
-        purchase: PurchaseId,
-        step: PaymentStep,
-    ) -> Result<Option<Recorded>, StorageFault> {
-        match self.journal().record(purchase, step, Audit::Nothing) {
-            Ok(recorded) => Ok(Some(recorded)),
-            Err(WriteError::Refused(_)) => Ok(None),
-            Err(WriteError::Fault(fault)) => Err(fault),
-        }
     }
 
     /// Another task recorded the reason for this refusal, perhaps just now: wait until it is durable.
@@ -187,19 +160,11 @@ impl Payments {
         error: WriteError,
         gate: &CommitGate,
     ) -> WriteError {
-        let (_, durable_at) = self.read(purchase);
+        let (_, durable_at) = self.means.read(purchase);
         match gate.wait(durable_at).await {
             Ok(()) => error,
             Err(fault) => fault.into(),
         }
-    }
-
-    /// The state of a payment at the gateway.
-    pub(super) async fn look_up(&self, view: &PurchaseView) -> Result<LookupResult, Trouble> {
-        let inquiry = inquiry_of(self, view);
-        self.calls()
-            .ask(GatewayCall::LookUp, |gateway| gateway.look_up(inquiry))
-            .await
     }
 
     /// Compares a paid purchase with the gateway's books, if that was requested, and records
@@ -208,11 +173,11 @@ impl Payments {
         &self,
         view: &PurchaseView,
     ) -> Result<DriveEnd, StorageFault> {
-        if !self.suspects().take(view.purchase) || !has_books(view) {
+        if !self.suspects.take(view.purchase) || !has_books(view) {
             return Ok(DriveEnd::Reached);
         }
-        let Ok(found) = self.look_up(view).await else {
-            self.suspects().put(view.purchase);
+        let Ok(found) = self.means.look_up(view).await else {
+            self.suspects.put(view.purchase);
             return Ok(DriveEnd::Open);
         };
         let Some(total) = refunded_of(view, &found) else {
@@ -223,7 +188,7 @@ impl Payments {
         }
         let step = PaymentStep::RefundedAtGateway(total);
         // Refused if our books show as much.
-        self.record_if_allowed(view.purchase, step)?;
+        self.means.record_if_allowed(view.purchase, step)?;
         Ok(DriveEnd::Reached)
     }
 
@@ -235,26 +200,26 @@ impl Payments {
         view: &PurchaseView,
         total: Amount,
     ) -> Result<DriveEnd, StorageFault> {
-        let (journal, purchase) = (self.journal(), view.purchase);
+        let (journal, purchase) = (&self.means.journal, view.purchase);
         let refunds = journal.reads().purchase_with_post_capture(purchase);
         let refunds = refunds.map_or_else(Vec::new, |(_, post_capture, _)| post_capture.refunds);
         let done = |it: &&RefundView| matches!(it.status, RefundStatus::Succeeded { .. });
         let mut left = view.refunded;
         for refund in refunds.iter().filter(done) {
-            let order = order_of(self, view, refund);
-            let asked = self.calls().ask(GatewayCall::LookUpRefund, |gateway| {
+            let order = order_of(journal, view, refund);
+            let asked = self.means.calls.ask(GatewayCall::LookUpRefund, |gateway| {
                 gateway.look_up_refund(order)
             });
             match asked.await {
                 Ok(FoundRefund::Failed) => {
                     let step = PaymentStep::RefundReturned(refund.number);
-                    if self.record_if_allowed(purchase, step)?.is_some() {
+                    if self.means.record_if_allowed(purchase, step)?.is_some() {
                         left = left.saturating_minus(refund.amount);
                     }
                 }
                 Ok(FoundRefund::Nothing | FoundRefund::Pending | FoundRefund::Succeeded) => {}
                 Err(_) => {
-                    self.suspects().put(purchase);
+                    self.suspects.put(purchase);
                     return Ok(DriveEnd::Open);
                 }
             }
@@ -275,7 +240,7 @@ impl Payments {
         left: Amount,
     ) -> Result<DriveEnd, StorageFault> {
         let purchase = view.purchase;
-        let again = match self.look_up(view).await {
+        let again = match self.means.look_up(view).await {
             Ok(found) => refunded_of(view, &found),
             Err(_) => None,
         };
@@ -283,26 +248,17 @@ impl Payments {
             Some(again) if again == total => {
                 let step = PaymentStep::LessRefundedAtGateway(total);
                 // Refused if all of it were refunds of ours, which the gateway says it has made.
-                self.record_if_allowed(purchase, step)?;
+                self.means.record_if_allowed(purchase, step)?;
                 Ok(DriveEnd::Reached)
             }
             Some(again) if again >= left => Ok(DriveEnd::Reached),
             // It is changing, or the gateway could not tell: compare again later.
             Some(_) | None => {
-                self.suspects().put(purchase);
+                self.suspects.put(purchase);
                 Ok(DriveEnd::Open)
             }
         }
     }
-}
-
-/// What the gateway has refunded of a purchase, if it has the capture of our books.
-pub(super) fn refunded_of(view: &PurchaseView, found: &LookupResult) -> Option<Amount> {
-    let (LookupResult::Captured(money) | LookupResult::Refunded(money)) = found else {
-        return None;
-    };
-    let ours = (view.quote.amount, Some(view.quote.currency));
-    ((money.captured, money.currency) == ours).then_some(money.refunded)
 }
 
 /// Whether it waits for a person to settle it.
@@ -311,9 +267,4 @@ fn settles(view: &PurchaseView) -> bool {
         view.state,
         PurchaseState::CaptureDiffers | PurchaseState::Stuck
     )
-}
-
-/// Whether the gateway has books of it: a free purchase went to no gateway.
-pub(super) fn has_books(view: &PurchaseView) -> bool {
-    view.state.units() == Units::Sold && view.quote.amount > Amount::ZERO
 }

@@ -1,0 +1,43 @@
+//! Owns what payments measure: calls, waits, and what an operator must be called for.
+//!
+//! Deliberately absent: names and labels of metrics, which `telemetry` owns.
+
+use crate::ids::PurchaseId;
+use crate::payments::gateway::{CallClass, GatewayCall};
+use std::time::Duration;
+
+/// Measurements of payments. It is called on the hot path: count and return.
+pub trait Meter: Send + Sync + 'static {
+    /// A call to the gateway ended or timed out after `took`.
+    fn gateway_call(&self, call: GatewayCall, class: CallClass, took: Duration);
+
+    /// A wait for the log ended, before the payment continued or was answered.
+    fn log_waited(&self, took: Duration);
+
+    /// A drive left a payment open; it is resumed later.
+    fn left_open(&self);
+
+    /// A void is overdue or refused: the operator must be called.
+    fn void_stuck(&self, purchase: PurchaseId);
+
+    /// The gateway captured a different amount than requested: the operator must be called.
+    fn capture_differs(&self, purchase: PurchaseId) {
+        let _ = purchase;
+    }
+
+    /// The sweeper found a payment in a transient state with no task driving it.
+    fn neglected(&self, purchase: PurchaseId);
+}
+
+/// Measures nothing.
+impl Meter for () {
+    fn gateway_call(&self, _: GatewayCall, _: CallClass, _: Duration) {}
+
+    fn log_waited(&self, _: Duration) {}
+
+    fn left_open(&self) {}
+
+    fn void_stuck(&self, _: PurchaseId) {}
+
+    fn neglected(&self, _: PurchaseId) {}
+}

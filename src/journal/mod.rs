@@ -85,7 +85,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the data directory, recovers what is in it, and starts the background threads.
+    /// Opens the data directory, recovers its state, and starts the background threads.
     pub fn open(
         options: JournalOptions,
         progress: &mut dyn FnMut(Progress),
@@ -93,7 +93,7 @@ impl Journal {
         TakenDirectory::take(&options.data_dir)?.open(options, progress)
     }
 
-    /// The same on other disks, which nobody else may have open.
+    /// The same on other disks, which no other process may have open.
     pub fn open_on(
         disks: Disks,
         options: JournalOptions,
@@ -111,32 +111,33 @@ impl Journal {
         Ok(journal)
     }
 
-    /// What opening found.
+    /// The result of opening.
     pub fn opened(&self) -> &Opened {
         &self.opened
     }
 
-    /// Names this log, for ever and nowhere else: part of every reference told to a gateway.
+    /// The log's id, which never changes and which no other log has. It is part of every reference sent
+    /// to a gateway.
     pub fn log_id(&self) -> u64 {
         self.core.log_id
     }
 
-    /// Which history of this log is written: the next one begins with each restore.
+    /// The generation of the log that is being written. Each restore begins the next one.
     pub fn generation(&self) -> Generation {
         self.core.generation()
     }
 
-    /// How it decides, but for the rate of attempts, which may have changed since the start.
+    /// The engine's settings. The rate of attempts in them may be outdated: [`Upkeep::rate`] has it.
     pub fn settings(&self) -> &EngineSettings {
         &self.core.settings
     }
 
-    /// What time it is for events: the core's own, which follows no step of the wall clock.
+    /// The time of events: the core's own, which does not follow steps of the wall clock.
     pub fn now(&self) -> UnixMs {
         self.core.now()
     }
 
-    /// What stopped the log, once something has.
+    /// The fault that stopped the log; `None` while it runs.
     pub fn fault(&self) -> Option<StorageFault> {
         self.core.fault()
     }
@@ -146,21 +147,21 @@ impl Journal {
         self.core.wait_durable(lsn)
     }
 
-    /// A gate at which the answers of one runtime wait.
+    /// A gate where the answers of one runtime wait for durability.
     pub fn gate(&self) -> Arc<CommitGate> {
         CommitGate::new(&self.core.log)
     }
 
-    /// Everything durable, background threads ended. Commands fail from now on. Blocks.
+    /// Makes everything durable and ends the background threads. Commands fail from now on. Blocks.
     pub fn close(&self) {
         self.core.background.stop();
-        // A fault was told to everyone who waits, and `fault` keeps saying so.
+        // Every waiter got the fault already, and `fault` still returns it.
         let _ = self.core.log.shutdown();
     }
 }
 
 impl TakenDirectory {
-    /// Opens the journal in it: see [`Journal::open`]. The path in `options` is not looked at.
+    /// Opens the journal in this directory: see [`Journal::open`]. Ignores the path in `options`.
     pub fn open(
         self,
         options: JournalOptions,
@@ -179,12 +180,12 @@ impl Drop for Journal {
 
 /// Commands, each in a turn of its shard.
 impl Journal {
-    /// Sets units aside.
+    /// Holds units for a buyer.
     pub fn place_hold(&self, command: &PlaceHold) -> Result<Submitted<HoldView>, StorageFault> {
         commands::place_hold(&self.core, command)
     }
 
-    /// Sets units aside, or takes an earlier hold, and writes down the intent to charge for them.
+    /// Holds units, or uses an earlier hold, and records the intent to charge for them.
     pub fn buy(&self, command: &Buy) -> Result<Submitted<BuyOutcome>, StorageFault> {
         commands::buy(&self.core, command)
     }
@@ -194,14 +195,15 @@ impl Journal {
         commands::spend_tokens(&self.core, command)
     }
 
-    /// Gives a hold up.
+    /// Releases a hold.
     pub fn release_hold(&self, command: &ReleaseHold) -> Result<Submitted<HoldView>, StorageFault> {
         commands::release_hold(&self.core, command)
     }
 
-    /// Records what was learned of a payment or is intended, with the act that asked for it, which
-    /// is shown the purchase before. [`Refusal::WrongState`](crate::engine::refusal::Refusal) where the
-    /// step does not go with the purchase's state (somebody else recorded first: read it again).
+    /// Records a step of a payment: an intent or an outcome. `audit` makes the administrative act that
+    /// asked for it, from the purchase before the step.
+    /// [`Refusal::WrongState`](crate::engine::refusal::Refusal) if the purchase's state does not allow
+    /// the step: another task recorded one first, so read the purchase again.
     pub fn record(
         &self,
         purchase: PurchaseId,
@@ -211,7 +213,7 @@ impl Journal {
         money::record(&self.core, purchase, step, audit)
     }
 
-    /// Writes down the intent to give captured money back, with the act that asked for it.
+    /// Records the intent to refund captured money, with the act that asked for it.
     pub fn start_refund(
         &self,
         command: &StartRefund,
@@ -223,7 +225,7 @@ impl Journal {
 
 /// Its parts.
 impl Journal {
-    /// Views of what is kept.
+    /// Views of the state.
     pub fn reads(&self) -> JournalReads<'_> {
         JournalReads::of(&self.core)
     }
@@ -233,27 +235,27 @@ impl Journal {
         JournalFigures::of(&self.core)
     }
 
-    /// What is written down of attempts and acts without a change of state.
+    /// Records of attempts and acts that change no state.
     pub fn trail(&self) -> Trail<'_> {
         Trail::of(&self.core)
     }
 
-    /// What sets products and promotions.
+    /// Changes of products and promotions.
     pub fn catalogue(&self) -> CatalogueChanges<'_> {
         CatalogueChanges::of(&self.core)
     }
 
-    /// Risk rules, scoring, and what is said of buyers.
+    /// Risk rules, scoring, and the operator's facts about buyers.
     pub fn risk(&self) -> RiskControl<'_> {
         RiskControl::of(&self.core)
     }
 
-    /// What lets webhooks in.
+    /// Accepts webhooks.
     pub fn webhooks(&self) -> WebhookIntake<'_> {
         WebhookIntake::of(&self.core)
     }
 
-    /// What takes over the sales of another system.
+    /// Imports the sales of another system.
     pub fn takeover(&self) -> Takeover<'_> {
         Takeover::of(&self.core)
     }
@@ -263,12 +265,12 @@ impl Journal {
         LogTail::of(&self.core)
     }
 
-    /// Which history of the log goes on.
+    /// Which history of the log may sell.
     pub fn history(&self) -> LogHistory<'_> {
         LogHistory::of(&self.core)
     }
 
-    /// What keeps it going.
+    /// Its upkeep.
     pub fn upkeep(&self) -> Upkeep<'_> {
         Upkeep::of(&self.core)
     }

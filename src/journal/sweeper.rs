@@ -2,8 +2,8 @@
 //!
 //! Invariants: a due hold expires within about a millisecond of its time, in turns of a few holds, so that
 //! no command waits long; a panic here is a bug and stops the process; both threads end before the log
-//! closes. With a manual clock nothing is swept automatically: who moves the clock calls
-//! [`Upkeep::sweep`](super::Upkeep::sweep).
+//! closes. With a manual clock nothing is swept automatically: call
+//! [`Upkeep::sweep`](super::Upkeep::sweep) after moving the clock.
 
 use crate::engine::stamp::Settled;
 use crate::ids::ShardId;
@@ -20,16 +20,16 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The longest that the thread for snapshots sleeps before it looks again.
+/// Maximum time that the snapshot thread sleeps before it checks again.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 
-/// The longest that the sweeper sleeps: what it watches, the wall clock, wakes nobody.
+/// Maximum time that the sweeper sleeps. A step of the wall clock does not wake it.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
 
-/// How often sums of days gone by are looked for.
+/// How often the sums of past days are removed.
 const FORGET_DAYS_EVERY_MS: u64 = 3_600_000;
 
-/// How long after a snapshot that failed the next is tried.
+/// Wait after a failed snapshot before the next one.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
 
 /// Starts the background threads.
@@ -53,7 +53,7 @@ pub(super) fn start(
     Ok(())
 }
 
-/// Watches the wall clock, and lets every hold run out that is due.
+/// Watches the wall clock, and expires every hold that is due.
 pub(super) fn sweep(core: &JournalCore) -> Result<(), StorageFault> {
     correction::watch_clock(core)?;
     for id in ShardId::all() {
@@ -61,7 +61,7 @@ pub(super) fn sweep(core: &JournalCore) -> Result<(), StorageFault> {
             .next_expiry_ms
             .load(Ordering::Acquire);
         if due_ms <= core.now().get() {
-            // Not within a turn: a command that came behind it would wait for the disk, too.
+            // Wait for room before the turn, not within it: commands behind this turn would wait for the disk, too.
             core.wait_for_log_room();
             while sweep_shard(core, id)? == MoreDue::Left {
                 core.wait_for_log_room();
@@ -112,8 +112,8 @@ fn snapshot_forever(core: &Weak<JournalCore>, every_bytes: u64) {
         }
         let mut pause = SLEEP_MAX;
         if taking::is_due(&core, every_bytes) {
-            // A snapshot that fails leaves the log longer; the status says why, and a disk that
-            // fails the log as well stops the process there.
+            // A failed snapshot only leaves the log longer, and the status says why. If the disk also fails
+            // the log, the log stops the process.
             if taking::take(&core).is_err() {
                 pause = SNAPSHOT_RETRY;
             }

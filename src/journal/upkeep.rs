@@ -1,5 +1,7 @@
-//! Owns what keeps a journal going, for the background threads and for those who move the clock by hand:
-//! holds run out, the clock is watched, snapshots are taken, the rate changes.
+//! Owns the upkeep of a journal: expiring holds, watching the clock, taking snapshots, changing the
+//! rate.
+//!
+//! Invariant: the background threads do nothing that a test with a manual clock cannot do by hand here.
 
 use super::core::JournalCore;
 use super::format::fault::{JournalError, StorageFault};
@@ -12,7 +14,7 @@ use crate::engine::settings::RateLimit;
 use crate::ids::{Lsn, ShardId};
 use crate::time::UnixMs;
 
-/// What keeps a running journal going.
+/// The upkeep of a running journal.
 pub struct Upkeep<'a> {
     core: &'a JournalCore,
 }
@@ -24,26 +26,25 @@ impl<'a> Upkeep<'a> {
 }
 
 impl Upkeep<'_> {
-    /// Watches the wall clock, and lets every hold run out that is due. For those who move the
-    /// clock by hand; otherwise it happens in the background.
+    /// Watches the wall clock, and expires every hold that is due. Only a journal with a manual clock
+    /// needs the call; otherwise a background thread does it.
     pub fn sweep(&self) -> Result<(), StorageFault> {
         sweeper::sweep(self.core)
     }
 
-    /// Takes a snapshot, and lets go of the log behind the older of the two kept. Blocks this
-    /// thread, but no command for longer than it takes to copy one shard.
+    /// Takes a snapshot, and removes the log that the older of the two kept snapshots does not need.
+    /// Blocks this thread, and a command for no longer than copying one shard takes.
     pub fn snapshot(&self) -> Result<SnapshotReport, JournalError> {
         taking::take(self.core)
     }
 
-    /// Whether a snapshot is to be taken where one is wanted for every `every_bytes` of log.
+    /// Whether a snapshot is due, if one is wanted for every `every_bytes` of log.
     pub fn snapshot_due(&self, every_bytes: u64) -> bool {
         taking::is_due(self.core, every_bytes)
     }
 
-    /// SHA-256 over all state but the velocity counters, in hexadecimal: equal for equal
-    /// histories (I6). Takes each shard's turn one after the other, so it means something only
-    /// while nothing changes.
+    /// SHA-256 over all state except the velocity counters, in hexadecimal: equal for equal histories
+    /// (I6). Takes the shards' turns one after the other, so call it only while nothing changes.
     pub fn digest(&self) -> String {
         let core = self.core;
         let shards = ShardId::all().map(|id| core.shard(id).image());
@@ -53,29 +54,28 @@ impl Upkeep<'_> {
         digest(&catalogue, core.limits(), accepted, &in_force, shards)
     }
 
-    /// How many attempts a buyer has in a window.
+    /// The rate limit of a buyer's attempts.
     pub fn rate(&self) -> RateLimit {
         self.core.rate()
     }
 
-    /// From now on attempts of a buyer have this rate; the LSN that must be durable before that is
-    /// said, where it was another. Waits for a snapshot that is being taken.
+    /// Changes the rate limit of a buyer's attempts. Returns the LSN that must be durable before the
+    /// change is confirmed; `None` if the rate is in force already. Waits for a snapshot in progress.
     pub fn set_rate(&self, rate: RateLimit) -> Result<Option<Lsn>, StorageFault> {
         limits::set_rate(self.core, rate)
     }
 
-    /// What the wall clock says, right or wrong: for what strangers stamped by theirs.
+    /// The time of the wall clock, which may be wrong: for timestamps that other machines made.
     pub fn wall_clock(&self) -> UnixMs {
         self.core.clock.wall()
     }
 
-    /// Milliseconds by which the wall clock lay ahead of the core's time when they were last
-    /// compared.
+    /// Milliseconds by which the wall clock was ahead of the core's time at the last comparison.
     pub fn clock_offset_ms(&self) -> i64 {
         self.core.clock.offset_ms()
     }
 
-    /// What the operator should hear of the clock and has not yet; the oldest first.
+    /// Takes the notices about the clock that the operator has not seen yet, oldest first.
     pub fn take_clock_notices(&self) -> Vec<ClockNotice> {
         self.core.notices.lock().drain(..).collect()
     }

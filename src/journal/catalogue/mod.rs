@@ -65,7 +65,7 @@ fn refused<E: From<NotSet>>(why: NotSet) -> WriteError<E> {
     WriteError::Refused(why.into())
 }
 
-/// What sets products and promotions.
+/// Changes of products and promotions.
 pub struct CatalogueChanges<'a> {
     core: &'a JournalCore,
 }
@@ -85,8 +85,8 @@ impl CatalogueChanges<'_> {
     }
 
     /// Sets a product to the result of `change` on its current terms, with the act that asked for
-    /// it in the same append. Nothing else changes the catalogue meanwhile; after an error of
-    /// `change` everything is as before.
+    /// it in the same append. Nothing else changes the catalogue meanwhile; an error of `change`
+    /// changes nothing.
     pub fn change_product<E: From<NotSet>>(
         &self,
         id: &ProductId,
@@ -212,7 +212,7 @@ impl CatalogueChanges<'_> {
     }
 }
 
-/// The catalogue after `event`, made in this turn, is applied to `before`.
+/// The catalogue after `event`. The event was made in the current turn of the catalogue.
 pub(in crate::journal) fn changed(before: &Catalogue, event: &Event) -> Catalogue {
     let mut after = before.clone();
     match event.part() {

@@ -1,8 +1,8 @@
 //! Owns appending events to the log, and the turns of all shards at once.
 //!
-//! Invariants: events of one append stand one behind the other, whole or not at all; an append is a copy
-//! into the log's ring and never waits for the disk. Deliberately absent: applying what was appended,
-//! which is for the turn that appended it.
+//! Invariants: the events of one append follow each other in the log, all or none; an append is a
+//! copy into the log's ring and does not wait for a sync. Deliberately absent: applying events, which
+//! the turn that appended them does.
 
 use super::JournalCore;
 use super::order::Held;
@@ -22,12 +22,12 @@ pub(in crate::journal) struct AllTurns<'a> {
     pub(in crate::journal) shards: Vec<Held<'a, Shard>>,
     /// Now.
     pub(in crate::journal) moment: Moment,
-    /// Since when a counter is kept that is kept from now on.
+    /// The instant since when a counter that is new now is complete.
     pub(in crate::journal) since: UnixMs,
 }
 
 impl JournalCore {
-    /// Appends an event that changes nothing; where it ends.
+    /// Appends an event that changes no state; returns its end.
     pub(in crate::journal) fn append_fact(&self, event: &Event) -> Result<Lsn, StorageFault> {
         assert!(
             matches!(event.part(), Part::Nothing),
@@ -37,7 +37,7 @@ impl JournalCore {
         self.append_one(event, self.clock.moment())
     }
 
-    /// Appends one event, which the caller applies; where it ends.
+    /// Appends one event, which the caller applies; returns its end.
     pub(in crate::journal) fn append_one(
         &self,
         event: &Event,
@@ -47,7 +47,7 @@ impl JournalCore {
             .map(|(end, _)| end)
     }
 
-    /// Appends events as one; where they end, and where each begins.
+    /// Appends events in one append; returns their end, and the beginning of each.
     pub(in crate::journal) fn append(
         &self,
         events: &[Event],
@@ -95,15 +95,15 @@ impl JournalCore {
         })
     }
 
-    /// Takes the turns of all shards, so that nothing is counted until they are given back.
+    /// Takes the turns of all shards, so nothing is counted until they are released.
     pub(in crate::journal) fn all_turns(&self) -> AllTurns<'_> {
         let shards: Vec<_> = ShardId::all().map(|id| self.shard(id)).collect();
         let latest = shards.iter().map(|shard| shard.last_at()).max();
         let moment = self.clock.moment_after(latest.unwrap_or_default());
-        // Not by the buyers who are kept: those who were there may be forgotten.
+        // Not decided by the buyers that are kept, because earlier ones may be forgotten.
         let never = UnixMs::default();
         let nobody = shards.iter().all(|shard| shard.last_at() == never);
-        // Where nothing was there to be counted, nothing was missed.
+        // Without any turn so far there was nothing to count, so a new counter is complete.
         let since = if nobody && self.velocity.keys() == 0 {
             UnixMs::default()
         } else {

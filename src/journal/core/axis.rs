@@ -8,20 +8,20 @@ use crate::journal::time::clock::Moment;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// The time by which webhooks are remembered. It goes on with the core's time, but
+/// The time by which webhooks are remembered. It advances with the core's time, with two
+/// exceptions:
 ///
-/// 1. a correction of the clock does not move it;
-/// 2. it stands still while webhooks come before the clock has settled after a start, and goes on
-///    from the last of them: so a wrong clock at a start forgets nothing, and what was remembered
-///    then is not older for the time that the process was off.
+/// 1. A correction of the clock does not move it.
+/// 2. Until the clock has settled after a start, it stands still, and then continues from the last
+///    webhook of that time. So a wrong clock at a start forgets nothing, and the time that the
+///    process was off does not age webhooks remembered then.
 #[derive(Copy, Clone, Debug, Default, Archive, Serialize, Deserialize)]
 pub(in crate::journal) struct Axis {
     /// Added to the core's time.
     offset_ms: i64,
-    /// The latest that was reached; 0: nothing was ever remembered.
+    /// The latest value reached; 0: no webhook was ever remembered.
     latest_ms: u64,
-    /// When something was last remembered before the clock had settled, where that was since the
-    /// last start.
+    /// When a webhook was last remembered before the clock had settled; `None`: not since the last start.
     unsettled_at: Option<UnixMs>,
 }
 
@@ -31,7 +31,7 @@ impl Axis {
         self.go_on(moment)
     }
 
-    /// The same, where something is remembered then.
+    /// The axis at `moment`, at which a webhook is remembered.
     pub(in crate::journal) fn go_on(&mut self, moment: Moment) -> u64 {
         let reached = self.of(moment.at);
         match moment.settled {
@@ -58,7 +58,7 @@ impl Axis {
         if offset_ms >= 0 {
             self.offset_ms -= offset_ms;
         } else {
-            // What was remembered last is not from the future; it may be younger than it was.
+            // The last webhook must not lie in the future after the correction. It may become younger.
             let ahead = self.latest_ms.saturating_sub(self.of(corrected.after));
             self.offset_ms += ahead.cast_signed();
         }

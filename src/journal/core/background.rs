@@ -1,4 +1,4 @@
-//! Owns the background threads of a journal as the others see them: waking the sweeper, ending all.
+//! Owns the handles of a journal's background threads: waking the sweeper, ending all.
 //!
 //! Deliberately absent: what they do (`sweeper`).
 
@@ -9,18 +9,18 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 
-/// The threads in the background.
+/// The handles of the background threads.
 #[derive(Default)]
 pub(in crate::journal) struct Background {
     stop: AtomicBool,
-    /// When the sweeper means to wake, in Unix milliseconds.
+    /// When the sweeper will wake, in Unix milliseconds.
     sweeper_wakes_ms: AtomicU64,
     sweeper: OnceLock<Thread>,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Background {
-    /// A turn has ended: wakes the sweeper if it would sleep past the shard's next expiry.
+    /// Called at the end of a turn: wakes the sweeper if it would sleep past the shard's next expiry.
     pub(in crate::journal) fn expiry_moved(&self, shard: &Shard) {
         let Some(due) = shard.next_expiry() else {
             return;
@@ -28,7 +28,7 @@ impl Background {
         if due.get() < self.sweeper_wakes_ms.load(Ordering::Relaxed)
             && let Some(sweeper) = self.sweeper.get()
         {
-            // Lowered here, so that the turns that follow do not wake it again for this.
+            // Lowered here, so that later turns do not wake it again for the same expiry.
             self.sweeper_wakes_ms
                 .fetch_min(due.get(), Ordering::Relaxed);
             sweeper.unpark();
@@ -41,7 +41,7 @@ impl Background {
         let handles = std::mem::take(&mut *self.handles.lock());
         for handle in handles {
             handle.thread().unpark();
-            // The last owner of a journal may be one of its own threads.
+            // If the last owner of the journal is one of its own threads, it must not wait for itself.
             if handle.thread().id() != thread::current().id() {
                 let _ = handle.join();
             }
@@ -52,17 +52,17 @@ impl Background {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Keeps a thread, to be ended with the others.
+    /// Adds a thread, which [`Self::stop`] will end.
     pub(in crate::journal) fn keep(&self, handle: JoinHandle<()>) {
         self.handles.lock().push(handle);
     }
 
-    /// Names the thread that turns wake; once.
+    /// Sets the thread that turns wake. Call it once.
     pub(in crate::journal) fn name_sweeper(&self, sweeper: Thread) {
         let _ = self.sweeper.set(sweeper);
     }
 
-    /// The sweeper is about to sleep until then.
+    /// Called by the sweeper before it sleeps until `wakes`.
     pub(in crate::journal) fn sweeper_sleeps_until(&self, wakes: UnixMs) {
         self.sweeper_wakes_ms.store(wakes.get(), Ordering::Relaxed);
     }

@@ -1,4 +1,6 @@
-//! Owns the data directory as a whole: one process has it, and its log and snapshots belong together.
+//! Owns the data directory as a whole.
+//!
+//! Invariants: one process has it open; its log and its snapshots belong together.
 
 use crate::journal::format::fault::{JournalError, io};
 use crate::journal::format::store;
@@ -7,10 +9,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use wal::Directory;
 
-/// Locked while a process has the data directory.
+/// The file that a process keeps locked while it has the data directory open.
 const LOCK_FILE: &str = "lock";
 
-/// A data directory that no other process opens while this lives.
+/// A data directory that no other process can open until this is dropped.
 #[derive(Debug)]
 pub struct TakenDirectory {
     pub(in crate::journal) directory: Directory,
@@ -18,8 +20,8 @@ pub struct TakenDirectory {
 }
 
 impl TakenDirectory {
-    /// Takes the data directory for this process, and makes it where it is missing. What is read there
-    /// in order to open it, such as cursors, nobody changes any more.
+    /// Locks the data directory for this process, and creates it if it is missing. From now on no other
+    /// process changes files that opening reads, such as cursors.
     pub fn take(data_dir: &Path) -> Result<Self, JournalError> {
         let directory = Directory::create(data_dir).map_err(io("creating", data_dir))?;
         let lock = lock(&directory)?;
@@ -27,7 +29,7 @@ impl TakenDirectory {
     }
 }
 
-/// Takes the directory for this process.
+/// Locks the directory for this process.
 fn lock(data_dir: &Directory) -> Result<wal::FileLock, JournalError> {
     let path = data_dir.path().join(LOCK_FILE);
     let file = data_dir
@@ -57,8 +59,8 @@ pub(in crate::journal) fn refuse_running(data_dir: &Path) -> Result<(), JournalE
     }
 }
 
-/// Refuses a directory without a log where there is a snapshot, or one of `beside` is not empty:
-/// files of `data_dir` that only a log brings about.
+/// Refuses a directory without a log if it has a snapshot, or if one of the files `beside` is not
+/// empty: only a log leads to those.
 pub fn refuse_emptied(data_dir: &Path, beside: &[PathBuf]) -> Result<(), JournalError> {
     let log = data_dir.join("log");
     let is_begun = match wal::DiskStorage::open_read_only(&log) {

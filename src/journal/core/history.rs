@@ -1,7 +1,7 @@
-//! Owns which history of the log goes on, and which readers have another one.
+//! Owns which history of the log may sell, and which readers have another one.
 //!
 //! Invariants: a log of generation 1 needs no acceptance, a later one is accepted in that generation;
-//! what may be sold is one flag, so that a request asks for the price of a load.
+//! whether the history may sell is one flag, so a request pays for one atomic load.
 
 use super::order::{LockRank, Ordered};
 use crate::engine::event::LogGeneration;
@@ -11,10 +11,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wal::Generation;
 
-/// How far a reader of the log has come, and in which history.
+/// The position of a reader in the log, and its history.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The generation that was written when the reader came here.
+    /// The generation that was being written when the reader reached this position.
     pub generation: Generation,
     /// Everything before has been read.
     pub lsn: Lsn,
@@ -22,30 +22,30 @@ pub struct Cursor {
     pub chain: u32,
 }
 
-/// Where a cursor stands, seen from this log.
+/// How a cursor relates to this log.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Located {
     /// In this history.
     Here,
-    /// Before the place where the log begins now, so that nothing can be compared.
+    /// Before the beginning of the log, whose older records are removed: nothing is left to compare.
     BeforeTheLog,
     /// In another history.
     Elsewhere(Parting),
 }
 
-/// How a cursor shows that it is of another history.
+/// How a cursor shows that it belongs to another history.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Parting {
-    /// Another generation wrote it that does not come before ours.
+    /// A generation that does not precede this log's wrote it.
     Generation,
     /// The log ends before it.
     Ahead {
         /// The end of the log.
         durable: Lsn,
     },
-    /// The log has other records there.
+    /// The log has other records at this position.
     OtherRecords,
-    /// It is not known: the reader cannot be asked, and the cursor comes with a copied directory.
+    /// Not known: the reader cannot be asked, and the cursor was copied with the directory.
     NotAsked,
 }
 
@@ -65,16 +65,14 @@ impl fmt::Display for Parting {
     }
 }
 
-/// A reader of the log whose cursor is of another history.
+/// A reader of the log whose cursor belongs to another history.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// Where it stands.
     pub cursor: Cursor,
-    /// How that shows.
     pub parting: Parting,
 }
 
-/// Which history goes on, and who has another one.
+/// Which history may sell, and which readers have another one.
 pub(in crate::journal) struct HistoryGate {
     pub(in crate::journal) state: Ordered<HistoryState>,
     may_sell: AtomicBool,
@@ -87,12 +85,12 @@ pub(in crate::journal) struct HistoryState {
 }
 
 impl HistoryState {
-    /// Whether the generation that is written needs no acceptance, or has it.
+    /// Whether the current generation is accepted, or needs no acceptance.
     pub(in crate::journal) fn is_accepted(&self) -> bool {
         self.generation.number() == 1 || self.accepted == Some(named(self.generation))
     }
 
-    /// Whether the operator has given up what is behind the place where this one's history parted.
+    /// Whether the operator has given up the events that only the cursor's history has.
     pub(in crate::journal) fn has_given_up(&self, cursor: &Cursor) -> bool {
         self.accepted == Some(named(self.generation))
             && cursor.generation.number() < self.generation.number()

@@ -1,5 +1,5 @@
-//! Owns what the log says of risk rules and scoring: those in force, those before, and how much is kept
-//! of counters for them.
+//! Owns the risk rules and the scoring recorded in the log: those in force, the previous ones, and the
+//! depth of the counters kept for them.
 //!
 //! Invariant: live and recovery apply the same events in the same way. Deliberately absent: compiled
 //! rules, which turns use, and the language (`risk`).
@@ -15,37 +15,37 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// A set of rules that the log has, and where.
+/// A set of rules in the log, and its position.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct RulesAt {
     pub set: RiskRulesSet,
-    /// Since when they are in force.
+    /// The instant at which they came into force.
     pub at: UnixMs,
-    /// Where that stands in the log: their version.
+    /// The LSN of their event, which is their version.
     pub lsn: Lsn,
 }
 
-/// What the log says of risk rules.
+/// The risk rules recorded in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Rules {
-    /// Those in force, where any were ever set.
+    /// The rules in force; `None` if none were ever set.
     pub in_force: Option<RulesAt>,
-    /// Those before.
+    /// The rules before them.
     pub previous: Option<RulesAt>,
-    /// The digest of the rules that a file said last.
+    /// The digest of the rules that a file set last.
     pub file: Option<Digest16>,
 }
 
-/// What the log says of rules and scoring.
+/// The rules and the scoring recorded in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct InForce {
     pub(in crate::journal) rules: Rules,
-    /// How attempts are scored, where that was ever set.
+    /// The scoring in force; `None` if none was ever set.
     pub(in crate::journal) scoring: Option<ScoringAt>,
 }
 
 impl InForce {
-    /// Applies what an event changes in it. Live and recovery alike.
+    /// Applies an event. Live and recovery call the same function.
     pub(in crate::journal) fn apply(
         &mut self,
         change: RiskEvent<'_>,
@@ -65,7 +65,7 @@ impl InForce {
         velocity.keep(&self.depths());
     }
 
-    /// How much is kept of each counter: the most that rules or features need.
+    /// The depth of each counter: the most that rules or features need.
     pub(in crate::journal) fn depths(&self) -> Depths {
         let scoring = self.scoring.as_ref().map_or(&[][..], |it| &it.set.kept);
         let (mut depths, more) = (depths_of(self.rules.kept()), depths_of(scoring));
@@ -89,18 +89,18 @@ impl Rules {
         self.previous = self.in_force.replace(now);
     }
 
-    /// What is kept of the counters, beyond what always is.
+    /// The counters kept beyond those that are always kept.
     pub fn kept(&self) -> &[CounterKept] {
         self.in_force.as_ref().map_or(&[], |it| &it.set.kept)
     }
 }
 
-/// A way of scoring that the log has, and where.
+/// A scoring in the log, and its position.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct ScoringAt {
     pub set: RiskScoringSet,
     pub at: UnixMs,
-    /// Where that stands in the log.
+    /// The LSN of its event.
     pub lsn: Lsn,
 }
 
@@ -113,7 +113,7 @@ pub fn digest_of(text: &str) -> Digest16 {
     Digest16(*half)
 }
 
-/// What an event that was made here changes.
+/// The change of rules or scoring in an event that this folder made.
 pub(in crate::journal) fn change_in(event: &Event) -> RiskEvent<'_> {
     match event.part() {
         Part::Risk(change) => change,

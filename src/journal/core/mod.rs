@@ -1,9 +1,9 @@
-//! The state of a running journal, which every folder above works on, and what all of them need:
-//! appending, a shard behind its lock, the time. The [`Journal`](super::Journal) is a handle to it.
+//! The state of a running journal, and the functions that every folder above needs: appending, a shard
+//! behind its lock, the time. The [`Journal`](super::Journal) is a handle to it.
 //!
 //! **The order of locks.** A thread takes a lock only while every lock that it holds stands before it in
 //! this list ([`order::LockRank`]); debug builds panic at the first one out of order:
-//! 1. a snapshot that is being taken: what must not change between the parts of one waits for it;
+//! 1. a snapshot in progress: changes that must not happen between its parts wait for it;
 //! 2. the catalogue's turn;
 //! 3. the turn of risk rules and scoring;
 //! 4. the turn of webhooks;
@@ -11,7 +11,7 @@
 //! 6. small ones that are held for a few instructions: history, the axis of webhooks, notices,
 //!    retentions.
 //!
-//! No lock is held while the disk is waited for, but the first: a snapshot is written under it.
+//! Only the first is held during a wait for the disk: a snapshot is written under it.
 //! Deliberately absent: anything that decides.
 
 pub(in crate::journal) mod append;
@@ -60,39 +60,39 @@ use std::sync::Arc;
 use std::time::Duration;
 use wal::Generation;
 
-/// How often a thread that waits for room in the log's ring looks for it.
+/// How often a thread checks for room in a full ring of the log.
 const ROOM_LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Notices about the clock that wait to be fetched; of more, the oldest go.
+/// Maximum number of notices about the clock that wait to be fetched; beyond it the oldest are dropped.
 const NOTICES_MAX: usize = 16;
 
 /// The engine with its clock, log and snapshots. Shared by all threads.
 pub(in crate::journal) struct JournalCore {
-    /// Names this log, for ever and nowhere else.
+    /// The log's id, which never changes and which no other log has.
     pub(in crate::journal) log_id: u64,
     pub(in crate::journal) slots: Box<[CachePadded<Slot>]>,
     pub(in crate::journal) catalogue: ArcSwap<Catalogue>,
-    /// One turn at a time over the catalogue, as each shard has its own.
+    /// The catalogue's turn.
     pub(in crate::journal) catalogue_turn: Ordered<()>,
     pub(in crate::journal) velocity: Velocity,
-    /// Compiled; what the log says of them is in `rules_turn`.
+    /// The compiled rules; `rules_turn` has them as the log does.
     pub(in crate::journal) rules: ArcSwap<RuleSet>,
-    /// Likewise how attempts are scored.
+    /// The compiled scoring, likewise.
     pub(in crate::journal) scoring: ArcSwap<Scoring>,
-    /// One change of the rules or of the scoring at a time.
+    /// The turn of rules and scoring, with both as the log has them.
     pub(in crate::journal) rules_turn: Ordered<InForce>,
-    /// What was bought with each card and from each device.
+    /// The amounts bought with each card and from each device.
     pub(in crate::journal) shared: SharedAmounts,
     pub(in crate::journal) days: Days,
     pub(in crate::journal) seen: SeenWebhooks,
-    /// One webhook at a time is let in.
+    /// The turn of webhooks: one is decided at a time.
     pub(in crate::journal) webhook_turn: Ordered<()>,
-    /// But for what `rate` has.
+    /// The settings, except the rate limit, which is in `rate`.
     pub(in crate::journal) settings: EngineSettings,
     /// Changed only with every shard's turn taken.
     pub(in crate::journal) rate: ArcSwap<RateLimit>,
     pub(in crate::journal) clock: Timekeeper,
-    /// For the operator, until somebody fetches them.
+    /// Notices for the operator that were not fetched yet.
     pub(in crate::journal) notices: Ordered<VecDeque<ClockNotice>>,
     pub(in crate::journal) random: Random,
     pub(in crate::journal) log: Arc<wal::Log>,
@@ -105,12 +105,12 @@ pub(in crate::journal) struct JournalCore {
 }
 
 impl JournalCore {
-    /// What time it is for events: the core's own, which follows no step of the wall clock.
+    /// The time of events: the core's own, which does not follow steps of the wall clock.
     pub(in crate::journal) fn now(&self) -> UnixMs {
         self.clock.now()
     }
 
-    /// Tells the operator, once somebody fetches it.
+    /// Adds a notice for the operator.
     pub(in crate::journal) fn notice(&self, notice: ClockNotice) {
         let mut notices = self.notices.lock();
         if notices.len() == NOTICES_MAX {
@@ -119,12 +119,12 @@ impl JournalCore {
         notices.push_back(notice);
     }
 
-    /// Takes a shard's turn, without letting its holds run out first.
+    /// Takes a shard's lock, without expiring its due holds first.
     pub(in crate::journal) fn shard(&self, id: ShardId) -> Held<'_, Shard> {
         self.slots[id.index()].shard.lock()
     }
 
-    /// Everything before is on its way to the disk.
+    /// The end of the appended log, durable or not.
     pub(in crate::journal) fn appended(&self) -> Lsn {
         Lsn(self.log.appended().get())
     }
@@ -139,54 +139,54 @@ impl JournalCore {
         Ok(self.log.wait_durable(wal::Lsn::new(lsn.0))?)
     }
 
-    /// What stopped the log, once something has.
+    /// The fault that stopped the log; `None` while it runs.
     pub(in crate::journal) fn fault(&self) -> Option<StorageFault> {
         self.log.fault().map(StorageFault::from)
     }
 
-    /// Waits until the log takes more, its fault, or the end of the journal. For threads that serve
-    /// nobody.
+    /// Waits until the log's ring has room, or for its fault, or for the end of the journal. For
+    /// background threads only: it blocks.
     pub(in crate::journal) fn wait_for_log_room(&self) {
         while !self.log.has_room() && self.fault().is_none() && !self.background.stopped() {
             std::thread::sleep(ROOM_LOOK_EVERY);
         }
     }
 
-    /// Which history of this log is written.
+    /// The generation of the log that is being written.
     pub(in crate::journal) fn generation(&self) -> Generation {
         self.log.generation()
     }
 
     /// Whether this history of the log may sell: it is the first one or accepted, and no reader has
-    /// another one that was not given up.
+    /// another history that the operator has not given up.
     pub(in crate::journal) fn may_sell(&self) -> bool {
         self.history.may_sell()
     }
 
-    /// The newest snapshot, without waiting for one that is being taken.
+    /// The LSN of the newest snapshot. Does not wait for one in progress.
     pub(in crate::journal) fn newest_snapshot(&self) -> Option<Lsn> {
         *self.snapshots.newest.lock()
     }
 
-    /// How many attempts a buyer has in a window.
+    /// The rate limit of a buyer's attempts.
     pub(in crate::journal) fn rate(&self) -> RateLimit {
         **self.rate.load()
     }
 
-    /// The settings that applying depends on, as of the turn that this is called in.
+    /// The settings that applying depends on, as of the current turn.
     pub(in crate::journal) fn limits(&self) -> Limits {
         self.settings.limits_at(self.rate())
     }
 
-    /// Remembers a webhook, within the turn of the webhooks that found room for it.
+    /// Remembers a webhook. Call it within the turn of webhooks that found room for it.
     pub(in crate::journal) fn remember(&self, change: WebhookEvent<'_>, at: Moment) {
         self.seen
             .apply(change, at)
             .expect("there was room when this turn looked, and nobody else remembers in it");
     }
 
-    /// Whether `refused` is written down, then with the count of those left out before it. What
-    /// changes the buyer's state always is.
+    /// Whether `refused` is recorded; if so, it gets the count of refusals left out before it. One that
+    /// changes the buyer's state is always recorded.
     pub(in crate::journal) fn keeps_refusal(&self, refused: &mut AttemptRefused) -> bool {
         if refused.origin.key.is_some() && refused.reason.trace() != Trace::Nothing {
             return true;

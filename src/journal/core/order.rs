@@ -23,24 +23,24 @@ pub(in crate::journal) enum LockRank {
     Webhooks,
     /// A shard's turn; of several, the one with the lower number first.
     Shard(ShardId),
-    /// Which history of the log goes on.
+    /// Which history of the log may sell.
     History,
     /// The time by which webhooks are remembered.
     Axis,
     /// Notices about the clock.
     Notices,
-    /// From where on the log is kept.
+    /// The retentions of the log's readers.
     Retentions,
 }
 
-/// A value behind a lock that has a place in the order.
+/// A value behind a lock with a rank in the order.
 pub(in crate::journal) struct Ordered<T> {
     value: Mutex<T>,
     #[cfg(debug_assertions)]
     rank: LockRank,
 }
 
-/// A lock of an [`Ordered`] that is held.
+/// A held lock of an [`Ordered`].
 pub(in crate::journal) struct Held<'a, T> {
     guard: MutexGuard<'a, T>,
     /// Dropped after the guard.
@@ -60,7 +60,7 @@ impl<T> Ordered<T> {
 
     /// Waits for the lock.
     pub(in crate::journal) fn lock(&self) -> Held<'_, T> {
-        // Before waiting: a lock out of order could wait for ever.
+        // Check before waiting: a lock out of order could wait for ever.
         let place = self.enter();
         Held {
             guard: self.value.lock(),
@@ -68,7 +68,7 @@ impl<T> Ordered<T> {
         }
     }
 
-    /// Takes the lock if nobody has it.
+    /// Takes the lock if it is free.
     pub(in crate::journal) fn try_lock(&self) -> Option<Held<'_, T>> {
         let place = self.enter();
         let guard = self.value.try_lock()?;
@@ -121,7 +121,7 @@ mod checked {
         static HELD: RefCell<BTreeSet<LockRank>> = const { RefCell::new(BTreeSet::new()) };
     }
 
-    /// That this thread holds the lock at a rank.
+    /// The mark that this thread holds the lock of a rank.
     pub(super) struct HeldRank(LockRank);
 
     impl HeldRank {
@@ -163,7 +163,7 @@ mod tests {
         drop(first_held);
         drop(second_held);
         drop(rules_held);
-        // What was given back is not held any more.
+        // A released lock may be taken again.
         drop(second.lock());
         drop(first.try_lock());
         drop(rules.lock());

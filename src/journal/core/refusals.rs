@@ -12,12 +12,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// How many refusals are written down in a second, of the keys of one name.
+/// Maximum number of refusals recorded per second, for the keys of one name.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct RefusalBounds {
     /// Refused administrative acts.
     pub acts_per_s: u32,
-    /// Refused attempts that leave nothing behind.
+    /// Refused attempts that change no state.
     pub attempts_per_s: u32,
 }
 
@@ -30,8 +30,8 @@ impl Default for RefusalBounds {
     }
 }
 
-/// Refusals of one kind, by the name of the key. As many names as the configuration has had keys
-/// since the start.
+/// Refusals of one kind, by the name of the key. The number of names is bounded by the keys that the
+/// configuration has had since the start.
 #[derive(Debug)]
 pub(in crate::journal) struct RefusalsKept {
     per_s: u32,
@@ -47,7 +47,7 @@ struct Window {
     left_out: u64,
 }
 
-/// Whether there is room on the disk and in the log's ring for what may as well be left out.
+/// Whether the disk and the log's ring have room for refusals, which may be left out.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(in crate::journal) enum Room {
     Enough,
@@ -64,7 +64,8 @@ impl RefusalsKept {
         }
     }
 
-    /// Whether one more of `owner` is written down: then how many were left out before it.
+    /// Counts a refusal of `owner`. Returns how many were left out before it if it is to be recorded;
+    /// `None` if it is left out.
     pub(in crate::journal) fn admit(&self, owner: &KeyOwner, room: Room) -> Option<u64> {
         if let Some(window) = self.windows.read().get(owner) {
             return self.admit_in(&mut window.lock(), room);

@@ -1,12 +1,12 @@
-//! Owns from where on the log is kept for its readers.
+//! Owns the retentions: the LSN from which each reader needs the log.
 //!
-//! Invariant: the log is kept from where every named reader is, from before the first snapshot of this
-//! process could let go of anything.
+//! Invariant: the log from the position of every named reader on is kept. A retention begins before the
+//! first snapshot of this process, which could remove log.
 
 use super::order::{LockRank, Ordered};
 use crate::ids::Lsn;
 
-/// Keeps the log from an LSN on for a named reader, from the opening of the journal on.
+/// Keeps the log from an LSN on for a named reader, from the journal's opening on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
     pub name: String,

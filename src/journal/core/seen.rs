@@ -1,7 +1,7 @@
-//! Owns the nonces and event ids of webhooks that were let in.
+//! Owns the nonces and event ids of accepted webhooks.
 //!
-//! Invariants: what is remembered follows from the log alone, and remembering it again changes nothing;
-//! looking remembers nothing. Deliberately absent: what becomes of a delivery (`webhooks`).
+//! Invariants: the sets follow from the log alone, and adding an id again changes nothing; a look-up
+//! adds nothing. Deliberately absent: deciding about a delivery (`webhooks`).
 
 use super::axis::Axis;
 use super::order::{LockRank, Ordered};
@@ -14,17 +14,17 @@ use crate::journal::time::clock::Moment;
 use rkyv::{Archive, Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Nonces and event ids seen.
+/// The nonces and event ids of accepted webhooks.
 pub(in crate::journal) struct SeenWebhooks {
     nonces: ReplayGuard,
     events: ReplayGuard,
     axis: Ordered<Axis>,
 }
 
-/// What is seen, as a snapshot keeps it.
+/// The same in a snapshot.
 #[derive(Archive, Serialize, Deserialize)]
 pub(in crate::journal) struct SeenImage {
-    /// By the axis.
+    /// An instant of the axis.
     at_ms: u64,
     axis: Axis,
     nonces: Vec<GenerationImage>,
@@ -46,7 +46,7 @@ impl SeenWebhooks {
         }
     }
 
-    /// Applies what an event changes in it; doing so again changes nothing. Live and recovery alike.
+    /// Applies an event; applying it again changes nothing. Live and recovery call the same function.
     pub(in crate::journal) fn apply(
         &self,
         change: WebhookEvent<'_>,
@@ -70,7 +70,7 @@ impl SeenWebhooks {
             .insert(event_fingerprint(seen.format, &seen.event_id), at_ms)
     }
 
-    /// What is known of a delivery; nothing is remembered.
+    /// Whether a delivery was seen before. Adds nothing.
     pub(in crate::journal) fn look(&self, command: &ReceiveWebhook, at: Moment) -> DeliveryState {
         let at_ms = self.axis.lock().at(at);
         let nonce = command.nonce.map_or(Admission::Fresh, |nonce| {
@@ -89,13 +89,13 @@ impl SeenWebhooks {
         }
     }
 
-    /// Whether a webhook with this nonce was let in.
+    /// Whether a webhook with this nonce was accepted.
     pub(in crate::journal) fn knows_nonce(&self, nonce: Fingerprint, at: Moment) -> bool {
         let at_ms = self.axis.lock().at(at);
         self.nonces.look(nonce, at_ms) == Admission::Replayed
     }
 
-    /// Those of `nonces` that were not known, which are from now on; `None` where there is no room.
+    /// Adds `nonces` and returns those that are new; `None` if there is no room.
     pub(in crate::journal) fn fresh_nonces(
         &self,
         nonces: &[String],
@@ -149,27 +149,27 @@ impl SeenWebhooks {
         self.events.import(&exports(image.events), at_ms)
     }
 
-    /// What is remembered keeps its age, or is younger than it was.
+    /// Follows a correction of the clock: every id keeps its age or becomes younger.
     pub(in crate::journal) fn correct(&self, corrected: &ClockCorrected) {
         self.axis.lock().correct(corrected);
     }
 }
 
-/// What is known of a delivery.
+/// Whether a delivery was seen before.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(in crate::journal) enum DeliveryState {
-    /// Neither it nor what it reports.
+    /// Neither the delivery nor its event.
     Nothing,
-    /// This very delivery.
+    /// The same delivery.
     Delivery,
-    /// What it reports, from another delivery.
+    /// The same event, in another delivery.
     Event,
-    /// That cannot be told, or not be remembered: no room is left, or the clock stands before the
-    /// time up to which has been forgotten.
+    /// Unknown, or it could not be remembered: no room is left, or the clock is before the instant up to
+    /// which ids were forgotten.
     NoRoom,
 }
 
-/// Gateways do not agree on names, so that Stripe's stand apart from those of a gateway of ours.
+/// The format is part of it, because two gateways may use the same id for different events.
 fn event_fingerprint(format: WebhookFormat, event_id: &WebhookEventId) -> Fingerprint {
     match format {
         WebhookFormat::Holdfast | WebhookFormat::Standard => fingerprint_of(event_id.as_str()),
@@ -177,7 +177,7 @@ fn event_fingerprint(format: WebhookFormat, event_id: &WebhookEventId) -> Finger
     }
 }
 
-/// Stands for a text in a [`ReplayGuard`]: the first 64 bits of its SHA-256.
+/// The fingerprint of a text in a [`ReplayGuard`]: the first 64 bits of its SHA-256.
 pub fn fingerprint_of(text: &str) -> Fingerprint {
     let digest = Sha256::digest(text.as_bytes());
     let (first, _) = digest
@@ -186,7 +186,7 @@ pub fn fingerprint_of(text: &str) -> Fingerprint {
     Fingerprint::new(u64::from_le_bytes(*first))
 }
 
-/// What stands for a nonce of a webhook in holdfast's own form.
+/// The fingerprint of a webhook's nonce in holdfast's own form.
 pub fn nonce_fingerprint(nonce: &str) -> u64 {
     fingerprint_of(&format!("nonce/{nonce}")).get()
 }

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a journal is set up.
+/// The settings of a journal.
 #[derive(Clone, Debug)]
 pub struct JournalOptions {
-    /// The data directory; made where it is missing.
+    /// The data directory; created if it is missing.
     pub data_dir: PathBuf,
     /// How the engine decides.
     pub engine: EngineSettings,
@@ -23,22 +23,22 @@ pub struct JournalOptions {
     pub log: LogSettings,
     /// Bytes of log after which a snapshot is taken in the background; 0: never.
     pub snapshot_every_bytes: u64,
-    /// Where readings of the time come from.
+    /// The source of the time.
     pub clock: Clock,
-    /// Where the random part of each purchase's id comes from.
+    /// The source of the random part of each purchase's id.
     pub random: Random,
-    /// How the wall clock is judged.
+    /// Which differences of the wall clock are followed.
     pub time: ClockSettings,
-    /// Whose days daily limits are counted in.
+    /// The time zone of daily limits.
     pub day_zone: DayZone,
-    /// From where on the log is kept for its readers.
+    /// The retentions of the log's readers.
     pub retentions: Vec<Retention>,
-    /// How many refusals are written down.
+    /// Maximum number of refusals recorded.
     pub refusals: RefusalBounds,
 }
 
 impl JournalOptions {
-    /// The default setting of a journal in `data_dir`.
+    /// The default settings of a journal in `data_dir`.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
@@ -64,9 +64,9 @@ pub struct LogSettings {
     pub ring_bytes: usize,
     /// When a record counts as durable.
     pub sync: Sync,
-    /// Whether a file of its own vouches for the last acknowledged frame.
+    /// Whether the witness file records the last acknowledged frame.
     pub witness: Witness,
-    /// Free room below which no new purchases are taken.
+    /// Free disk space, in bytes, below which new purchases are refused.
     pub disk_free_bytes_min: u64,
 }
 
@@ -87,17 +87,18 @@ impl Default for LogSettings {
 pub enum Sync {
     /// Once it is synced.
     Always,
-    /// Once it is written; synced every so often. A crash of the machine loses as much.
+    /// Once it is written. Syncs follow at an interval, so a crash of the machine loses up to one
+    /// interval of acknowledged records.
     Interval {
-        /// How often, in milliseconds.
+        /// Time between two syncs, in milliseconds.
         interval_ms: u64,
     },
 }
 
-/// Whether a file of its own vouches for the last acknowledged frame.
+/// Whether the witness file records the last acknowledged frame.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Witness {
-    /// It does: damage to the last frame is told from a torn tail.
+    /// It does, so damage to the last frame can be distinguished from a torn tail.
     On,
     Off,
 }
@@ -111,13 +112,13 @@ pub struct Disks {
 }
 
 impl Disks {
-    /// The directories below `data_dir`, made where they are missing.
+    /// The directories below `data_dir`, created if they are missing.
     pub fn create(data_dir: &Path) -> Result<Self, JournalError> {
         let directory = wal::Directory::create(data_dir).map_err(io("creating", data_dir))?;
         Self::create_in(&directory)
     }
 
-    /// The directories in `data_dir`, made where they are missing.
+    /// The directories in `data_dir`, created if they are missing.
     pub(in crate::journal) fn create_in(data_dir: &wal::Directory) -> Result<Self, JournalError> {
         let failed = |name: &str| io("opening", data_dir.path().join(name));
         let open = |name: &str| -> Result<wal::DiskStorage, JournalError> {

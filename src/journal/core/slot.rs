@@ -1,5 +1,4 @@
-//! Owns a shard's place in the journal: the shard behind its turn's lock, and what is looked at without
-//! a turn.
+//! Owns a shard behind its turn's lock, and the figures that are read without a turn.
 //!
 //! Invariant: each turn ends with [`Slot::note`], so that the figures are at most one turn old.
 
@@ -10,10 +9,10 @@ use crate::ids::ShardId;
 use crate::time::UnixMs;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// A shard and what is looked at without its turn.
+/// A shard, and the figures that are read without its turn.
 pub(in crate::journal) struct Slot {
     pub(in crate::journal) shard: Ordered<Shard>,
-    /// When its next hold runs out, in Unix milliseconds; `u64::MAX`: it holds none.
+    /// When its next hold expires, in Unix milliseconds; `u64::MAX`: it has no hold.
     pub(in crate::journal) next_expiry_ms: AtomicU64,
     pub(in crate::journal) sizes: SizesSeen,
 }
@@ -30,7 +29,7 @@ impl Slot {
         }
     }
 
-    /// To be called at the end of each turn, still within it.
+    /// Publishes the figures. Call it at the end of each turn, within the turn.
     pub(in crate::journal) fn note(&self, shard: &Shard) {
         self.next_expiry_ms
             .store(expiry_ms(shard), Ordering::Release);

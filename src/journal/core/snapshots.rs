@@ -1,4 +1,4 @@
-//! Owns what a running journal knows of its snapshots: where they are, and the newest.
+//! Owns the figures of a running journal's snapshots: their directory and the newest one.
 
 use super::order::Ordered;
 use crate::ids::Lsn;
@@ -9,13 +9,13 @@ use std::sync::atomic::AtomicU64;
 /// The journal's snapshots: where they are, and the newest.
 pub(in crate::journal) struct Snapshots {
     pub(in crate::journal) storage: Arc<dyn wal::Storage>,
-    /// Held while one is taken: one at a time.
+    /// Held while a snapshot is taken: one at a time.
     pub(in crate::journal) taking: Ordered<()>,
     pub(in crate::journal) newest: Mutex<Option<Lsn>>,
-    /// The size of the newest; 0 where there is none.
+    /// The size of the newest, in bytes; 0 if there is none.
     pub(in crate::journal) newest_bytes: AtomicU64,
-    /// Why the last one was not taken.
+    /// Why the last one failed; `None` if it did not.
     pub(in crate::journal) failure: Mutex<Option<String>>,
-    /// Keeps the log from where recovery would read it.
+    /// Keeps the log that recovery needs.
     pub(in crate::journal) pin: Mutex<wal::Pin>,
 }

@@ -104,11 +104,7 @@ pub enum JournalError {
     Read(#[from] wal::ReadError),
     /// A record is not a valid event.
     #[error("the record at LSN {lsn}: {source}")]
-    Decode {
-        /// Where it stands.
-        lsn: Lsn,
-        source: DecodeError,
-    },
+    Decode { lsn: Lsn, source: DecodeError },
     /// The events contradict each other.
     #[error("{0}; do not change the directory, and restore a backup")]
     Broken(BrokenLog),
@@ -151,7 +147,7 @@ pub enum JournalError {
     /// The disk is too full for a snapshot.
     #[error("the disk is nearly full; free disk space, then take the snapshot")]
     DiskFull,
-    /// A snapshot does not read well.
+    /// A snapshot is invalid.
     #[error("the snapshot {0}")]
     BadSnapshot(#[from] BadSnapshot),
     /// An invariant does not hold.
@@ -192,7 +188,7 @@ pub enum JournalError {
     NoBeginning,
 }
 
-/// A snapshot that does not read well.
+/// An invalid snapshot.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {problem}")]
 pub struct BadSnapshot {

@@ -1,5 +1,5 @@
-//! What stands on the disk beside the log itself: the bytes of events and snapshots, the files of
-//! snapshots, and what can be wrong with any of them.
+//! The formats on the disk above the log: the bytes of events and snapshots, the files of snapshots,
+//! and their errors.
 
 pub mod codec;
 pub(in crate::journal) mod fault;

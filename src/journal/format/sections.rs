@@ -14,16 +14,16 @@ use std::io::Read;
 pub const MAGIC: [u8; 8] = *b"HFSNAP\r\n";
 /// The last bytes of every snapshot.
 pub const TRAILER: [u8; 8] = *b"\r\nPANSFH";
-/// The version of what sections hold. Until the tag 0.1.0 there is one, whose shape may change.
+/// The version of the sections' content. Until the tag 0.1.0 there is one, which may change in place.
 pub const VERSION: u32 = 1;
-/// The largest section, in bytes: nothing larger is allocated, whatever a file says.
+/// Maximum size of a section, in bytes. A file cannot make a reader allocate more.
 pub const SECTION_BYTES_MAX: u64 = 1 << 32;
 
 const HEADER_BYTES: usize = 32;
 const SECTION_HEADER_BYTES: usize = 32;
 const TRAILER_BYTES: usize = 24;
 
-/// What a section holds.
+/// The content of a section.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Tag {
     /// Products, promotions and the settings that applying depends on.
@@ -34,7 +34,7 @@ pub enum Tag {
     Webhooks,
     /// Risk rules, and how attempts are scored.
     Rules,
-    /// Distinct values that are counted.
+    /// Counters of distinct values.
     Distinct,
     Shard(u8),
 }
@@ -77,18 +77,17 @@ impl fmt::Display for Tag {
     }
 }
 
-/// One section, its checksum agreed.
+/// One section with a verified checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// What it holds.
     pub tag: Tag,
-    /// It is exact as of here: events from here on are to be applied to it.
+    /// The image is exact as of this LSN: events from here on must be applied to it.
     pub lsn: Lsn,
     /// The archived image.
     pub bytes: Vec<u8>,
 }
 
-/// Why bytes are no snapshot.
+/// Why bytes are not a valid snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// They end too early, or cannot be read.
@@ -103,7 +102,7 @@ pub enum SnapshotError {
     },
     #[error("it has no section for {0}")]
     NoSection(Tag),
-    /// A section holds what no events make.
+    /// A section has content to which no events lead.
     #[error("{section}: {problem}")]
     Content {
         section: Tag,
@@ -122,7 +121,7 @@ pub enum SnapshotError {
     },
 }
 
-/// What is wrong with a section whose checksum agreed.
+/// What is wrong with a section whose checksum is right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentProblem {
     #[error("its bytes are of another kind of section")]
@@ -219,7 +218,7 @@ impl<R: Read> SnapshotReader<R> {
         self.log_id
     }
 
-    /// The next section; `None` after the last, once the trailer vouches for all.
+    /// The next section; `None` after the last one, once the trailer has confirmed all of them.
     pub fn next_section(&mut self) -> Result<Option<Section>, SnapshotError> {
         let at = self.offset;
         let malformed = |what| SnapshotError::Malformed { offset: at, what };
@@ -279,7 +278,7 @@ impl<R: Read> SnapshotReader<R> {
         Ok(())
     }
 
-    /// Nothing vouches for bytes after the trailer.
+    /// Refuses bytes after the trailer, which no checksum covers.
     fn end(&mut self) -> Result<(), SnapshotError> {
         let mut more = [0; 1];
         match self.from.read_exact(&mut more) {

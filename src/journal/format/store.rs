@@ -14,7 +14,7 @@ pub const SNAPSHOTS_KEPT: usize = 2;
 const SUFFIX: &str = ".snapshot";
 const ASIDE: &str = "writing.tmp";
 
-/// The file name of a snapshot that events from `lsn` on continue.
+/// The file name of the snapshot that recovery continues with events from `lsn` on.
 pub fn name_of(lsn: Lsn) -> String {
     format!("{:020}{SUFFIX}", lsn.0)
 }
@@ -34,7 +34,7 @@ pub fn list(storage: &dyn wal::Storage) -> Result<Vec<(Lsn, String)>, JournalErr
     Ok(found)
 }
 
-/// The size of the newest; 0 where there is none.
+/// The size of the newest, in bytes; 0 if there is none.
 pub fn newest_bytes(storage: &dyn wal::Storage) -> Result<u64, JournalError> {
     let Some((_, name)) = list(storage)?.into_iter().next() else {
         return Ok(0);
@@ -50,7 +50,7 @@ pub struct Aside<'a> {
     file: Box<dyn wal::StorageFile>,
     /// Bytes in the file.
     length: u64,
-    /// Bytes on their way to it.
+    /// Bytes that are not written yet.
     buffer: Vec<u8>,
     finished: bool,
 }
@@ -106,7 +106,7 @@ impl<'a> Aside<'a> {
         Ok(())
     }
 
-    /// Makes it durable under its name; how many bytes it has.
+    /// Makes it durable under its name; returns its size in bytes.
     pub fn finish(mut self, lsn: Lsn) -> Result<u64, JournalError> {
         self.flush()?;
         let name = name_of(lsn);
@@ -125,13 +125,13 @@ impl<'a> Aside<'a> {
 impl Drop for Aside<'_> {
     fn drop(&mut self) {
         if !self.finished {
-            // Where even this fails, opening removes it.
+            // If this fails as well, the next opening removes the file.
             let _ = self.storage.remove(ASIDE);
         }
     }
 }
 
-/// Removes what an earlier process left half written, and puts `bad` snapshots aside.
+/// Removes an unfinished file of an earlier process, and renames the `bad` snapshots.
 pub fn tidy(storage: &dyn wal::Storage, bad: &[String]) -> Result<(), JournalError> {
     let names = storage.list().map_err(failed("listing", "snapshots"))?;
     if names.iter().any(|name| name == ASIDE) {

@@ -1,4 +1,4 @@
-//! Owns what stands under idempotency keys, for a front end that can take no new one just now.
+//! Owns reading stored outcomes by idempotency key, for a front end that cannot take new requests now.
 
 use super::views::JournalReads;
 use crate::engine::event::IdempotencyKey;
@@ -8,18 +8,19 @@ use crate::journal::turn::attempt::replayed;
 use crate::journal::turn::outcome::{BuyOutcome, RefundOutcome, Refused, Submitted, UnderKey};
 
 impl JournalReads<'_> {
-    /// What a key says, whatever kind of command it came with.
+    /// The answer of a key, for any kind of command.
     pub fn key_answer(&self, user: &UserId, key: &IdempotencyKey) -> KeyAnswer {
         let shard = self.core.shard(ShardId::of(user));
         shard.key_answer(key, &self.core.catalogue.load())
     }
 
-    /// What stands under the finished key of a buy, for a front end that can take no new one just now.
+    /// The stored outcome of a buy's key; `None` if the key is not finished or belongs to another kind of
+    /// command.
     pub fn replay_buy(&self, user: &UserId, key: &IdempotencyKey) -> Option<Submitted<BuyOutcome>> {
         self.replay(user, key)
     }
 
-    /// The same of a refund.
+    /// The same for a refund.
     pub fn replay_refund(
         &self,
         user: &UserId,

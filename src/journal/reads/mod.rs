@@ -1,4 +1,4 @@
-//! What is read of a running journal, for answers and operators.
+//! Reading a running journal, for answers and operators.
 
 pub(in crate::journal) mod bounds;
 pub(in crate::journal) mod keys;

@@ -8,16 +8,16 @@ use crate::journal::format::fault::StorageFault;
 use crate::time::UnixMs;
 use std::time::Duration;
 
-/// Where the journal is.
+/// The journal's positions and sizes.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// Everything before is durable.
     pub durable: Lsn,
-    /// Everything before is on its way to the disk.
+    /// The end of the appended log, durable or not.
     pub appended: Lsn,
     /// The newest snapshot.
     pub snapshot: Option<Lsn>,
-    /// Why the last snapshot was not taken, where it was not.
+    /// Why the last snapshot failed; `None` if it did not.
     pub snapshot_failure: Option<String>,
     /// The first LSN of the log.
     pub first: Lsn,
@@ -25,21 +25,21 @@ pub struct Status {
     pub log: wal::LogStats,
     /// Buyers kept.
     pub buyers: usize,
-    /// Purchases kept: those that ended without a payment leave.
+    /// Purchases kept. Those that ended without a payment are forgotten.
     pub purchases: usize,
     /// Idempotency keys remembered.
     pub keys: usize,
-    /// Things that attempts are counted by.
+    /// Keys of velocity counters.
     pub velocity_keys: usize,
-    /// Payments and refunds under way.
+    /// Payments and refunds in progress.
     pub open_payments: usize,
-    /// Voids among them that are overdue or refused: the operator is called.
+    /// Voids among them that are overdue or refused: an operator must act.
     pub stuck_voids: usize,
-    /// Captures of another sum than was asked for, which an operator has to settle.
+    /// Captures of a different amount than requested, which an operator must settle.
     pub differing_captures: usize,
-    /// Purchases that wait for a person.
+    /// Purchases under review.
     pub reviews: usize,
-    /// When the one that waits longest was put before a person.
+    /// When the oldest open review began.
     pub oldest_review: Option<UnixMs>,
     /// Every product with its units: `total = available + held + sold`.
     pub products: Vec<ProductView>,
@@ -50,9 +50,9 @@ pub struct Status {
 pub enum Readiness {
     /// They can.
     Ready,
-    /// The disk is nearly full; what is under way is settled, nothing new is taken.
+    /// The disk is nearly full: payments in progress are finished, new purchases are refused.
     DiskFull,
-    /// Another process has taken this log over.
+    /// Another process writes this log now.
     NotLeader,
     /// This is a restored or copied history of the log that the operator has not accepted, or a sink
     /// has another one.
@@ -61,27 +61,27 @@ pub enum Readiness {
     Failed(StorageFault),
 }
 
-/// How the disk of the data directory does.
+/// The state of the data directory's disk.
 #[derive(Copy, Clone, Debug)]
 pub struct DiskState {
-    /// Free bytes, where it says so.
+    /// Free bytes; `None` if the file system does not say.
     pub free_bytes: Option<u64>,
     /// Free bytes that new purchases need.
     pub free_bytes_min: u64,
-    /// Whether new purchases are refused for want of room.
+    /// Whether the disk has room for new purchases.
     pub room: DiskRoom,
-    /// The longest sync of the last ten seconds, one that goes on included.
+    /// The longest sync of the last ten seconds, including one in progress.
     pub sync_slowest: Duration,
 }
 
 /// How long syncs took.
 #[derive(Clone, Debug)]
 pub struct SyncTimes {
-    /// For each upper bound in nanoseconds, how many took less, and no less than the bound before.
+    /// For each upper bound in nanoseconds, the number of syncs between the bound before it and this one.
     pub bounded: Vec<(u64, u64)>,
-    /// How many took longer.
+    /// The number of syncs above the last bound.
     pub above: u64,
-    /// All of them together, in nanoseconds.
+    /// The sum of all, in nanoseconds.
     pub sum_ns: u64,
 }
 
@@ -89,7 +89,7 @@ pub struct SyncTimes {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum DiskRoom {
     Enough,
-    /// Less than is asked for, or too little for the next file of the log.
+    /// Less than the minimum, or too little for the next file of the log.
     Lacking,
 }
 
@@ -97,7 +97,7 @@ pub enum DiskRoom {
 pub const SYNC_SLOW: Duration = Duration::from_secs(1);
 
 impl DiskState {
-    /// Whether a sync took longer than [`SYNC_SLOW`] of late.
+    /// Whether a recent sync took longer than [`SYNC_SLOW`].
     pub fn is_slow(&self) -> bool {
         self.sync_slowest > SYNC_SLOW
     }
@@ -115,7 +115,7 @@ impl<'a> JournalFigures<'a> {
 }
 
 impl JournalFigures<'_> {
-    /// How the disk does. Cheap.
+    /// The state of the disk. Cheap.
     pub fn disk(&self) -> DiskState {
         let stats = self.core.log.stats();
         DiskState {
@@ -142,7 +142,7 @@ impl JournalFigures<'_> {
         }
     }
 
-    /// Where the journal is. Looks at each shard in its turn.
+    /// The journal's positions and sizes. Takes each shard's turn.
     pub fn status(&self) -> Status {
         let (mut buyers, mut purchases, mut keys) = (0, 0, 0);
         let (mut open_payments, mut stuck_voids, mut differing_captures) = (0, 0, 0);
@@ -182,9 +182,9 @@ impl JournalFigures<'_> {
         }
     }
 
-    /// Whether the log takes more without making its caller wait. An append into a full ring waits
-    /// for the disk inside a shard's turn, and so stops a whole thread: whoever brings new work asks
-    /// first, and waits where nothing else has to. Cheap.
+    /// Whether an append would not have to wait. An append into a full ring waits for the disk inside a
+    /// shard's turn, and so stops its whole thread. So check this before new work, and wait outside of
+    /// turns. Cheap.
     pub fn log_has_room(&self) -> bool {
         self.core.log.has_room()
     }

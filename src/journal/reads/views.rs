@@ -1,7 +1,7 @@
-//! Owns views of what is kept: purchases, holds, products, buyers, payments.
+//! Owns views of the state: purchases, holds, products, buyers, payments.
 //!
-//! Invariants: what is shown is returned with the LSN from which on it may be told; each look takes the
-//! turn of one shard at a time, and of long lists a few entries in each turn.
+//! Invariants: a view is returned with the LSN that must be durable before it is shown; a read takes
+//! the turn of one shard at a time, and reads a long list in several turns.
 
 use crate::engine::lifecycle::PurchaseState;
 use crate::engine::stamp::LATEST;
@@ -26,14 +26,14 @@ impl<'a> JournalReads<'a> {
 }
 
 impl JournalReads<'_> {
-    /// The purchase, and from which LSN on it may be told.
+    /// The purchase, and the LSN that must be durable before it is shown.
     pub fn purchase(&self, id: PurchaseId) -> Option<(PurchaseView, Lsn)> {
         let shard = self.core.shard(id.shard());
         let view = shard.purchase_view(id, &self.core.catalogue.load(), LATEST)?;
         Some((view, self.core.appended()))
     }
 
-    /// The purchase as a hold, and from which LSN on it may be told.
+    /// The purchase as a hold, and the LSN that must be durable before it is shown.
     pub fn hold(&self, id: PurchaseId) -> Option<(HoldView, Lsn)> {
         let view = self
             .core
@@ -42,9 +42,9 @@ impl JournalReads<'_> {
         Some((view, self.core.appended()))
     }
 
-    /// The first `limit` holds and purchases of `user` after the one at `after`, in the order in
-    /// which they were begun, and from which LSN on they may be told; `None` where the buyer is
-    /// not known. Takes the shard's turn for a few at a time.
+    /// The first `limit` holds and purchases of `user` after the one at `after`, oldest first, and the
+    /// LSN that must be durable before they are shown; `None` if the buyer is unknown. Takes the shard's
+    /// turn for a few at a time.
     pub fn purchases_of(
         &self,
         user: &UserId,
@@ -76,7 +76,7 @@ impl JournalReads<'_> {
         Some((Page { entries, more }, self.core.appended()))
     }
 
-    /// The product, and from which LSN on it may be told.
+    /// The product, and the LSN that must be durable before it is shown.
     pub fn product(&self, id: &ProductId) -> Option<(ProductView, Lsn)> {
         let view = self
             .core
@@ -87,14 +87,14 @@ impl JournalReads<'_> {
         Some((view, self.core.appended()))
     }
 
-    /// All products, and from which LSN on they may be told.
+    /// All products, and the LSN that must be durable before they are shown.
     pub fn products(&self) -> (Vec<ProductView>, Lsn) {
         let (page, durable_at) = self.products_after("", usize::MAX);
         (page.entries, durable_at)
     }
 
-    /// The first `limit` products whose ids come after `after` in the order of their text, and
-    /// from which LSN on they may be told.
+    /// The first `limit` products whose ids come after `after` in the order of their text, and the LSN
+    /// that must be durable before they are shown.
     pub fn products_after(&self, after: &str, limit: usize) -> (Page<ProductView>, Lsn) {
         let at = self.core.now();
         let catalogue = self.core.catalogue.load();
@@ -103,7 +103,7 @@ impl JournalReads<'_> {
         (page.map(|it| it.view(at)), self.core.appended())
     }
 
-    /// The promotion, and from which LSN on it may be told.
+    /// The promotion, and the LSN that must be durable before it is shown.
     pub fn promotion(&self, code: &PromotionCode) -> Option<(PromotionView, Lsn)> {
         let view = self.core.catalogue.load().promotion(code)?.view();
         Some((view, self.core.appended()))
@@ -117,7 +117,7 @@ impl JournalReads<'_> {
         (page.map(|it| it.view()), self.core.appended())
     }
 
-    /// One refund of a purchase, and from which LSN on it may be told.
+    /// One refund of a purchase, and the LSN that must be durable before it is shown.
     pub fn refund(&self, purchase: PurchaseId, number: u32) -> Option<(RefundView, Lsn)> {
         let view = self
             .core
@@ -126,7 +126,8 @@ impl JournalReads<'_> {
         Some((view, self.core.appended()))
     }
 
-    /// The purchase with what became of it, and from which LSN on they may be told.
+    /// The purchase with its refunds and disputes, and the LSN that must be durable before they are
+    /// shown.
     pub fn purchase_with_post_capture(
         &self,
         id: PurchaseId,
@@ -137,8 +138,8 @@ impl JournalReads<'_> {
         Some((view, post_capture, self.core.appended()))
     }
 
-    /// Reward tokens that a buyer can spend and owes, none of one who is not known; and from which
-    /// LSN on they may be told.
+    /// The reward tokens that a buyer can spend and those that the buyer owes, both zero for an unknown
+    /// buyer; and the LSN that must be durable before they are shown.
     pub fn tokens(&self, user: &UserId) -> (Tokens, Tokens, Lsn) {
         let shard = self.core.shard(ShardId::of(user));
         (
@@ -148,8 +149,8 @@ impl JournalReads<'_> {
         )
     }
 
-    /// Every purchase of which a payment or a refund is under way, and from which LSN on they may
-    /// be told. Takes each shard's turn one after the other.
+    /// Every purchase with a payment or a refund in progress, and the LSN that must be durable before
+    /// they are shown. Takes the shards' turns one after the other.
     pub fn open_views(&self) -> (Vec<OpenView>, Lsn) {
         let catalogue = self.core.catalogue.load();
         let of_shard = |id| self.core.shard(id).open_views(&catalogue);
@@ -157,7 +158,7 @@ impl JournalReads<'_> {
         (views, self.core.appended())
     }
 
-    /// What is known of a buyer, and from which LSN on it may be told.
+    /// The buyer, and the LSN that must be durable before the view is shown.
     pub fn buyer(&self, user: &UserId) -> Option<(BuyerView, Lsn)> {
         let shard = self.core.shard(ShardId::of(user));
         let today = self.core.days.start_of(self.core.now());
@@ -165,45 +166,43 @@ impl JournalReads<'_> {
         Some((view, self.core.appended()))
     }
 
-    /// What our books say of the payment of a purchase that `request` brought; to be told once what
-    /// is appended is durable.
+    /// The payment that `request` started for a purchase, by our books. Show it once the log is durable
+    /// up to its current end.
     pub fn payment(&self, id: PurchaseId, request: RequestId) -> Option<PaymentView> {
         self.core.shard(id.shard()).payment_view(id, request)
     }
 
-    /// The payments of a shard from the sequence number `from` on; `most` purchases are looked at
-    /// in one turn.
+    /// The payments of a shard from the sequence number `from` on, in one turn that reads at most `most`
+    /// purchases.
     pub fn payments_of(&self, shard: ShardId, from: u64, most: usize) -> PaymentsPage {
         self.core.shard(shard).payments(from, most)
     }
 
-    /// Whether a purchase was here once and has been forgotten.
+    /// Whether a purchase existed and has been forgotten.
     pub fn has_forgotten(&self, purchase: PurchaseId) -> bool {
         self.core.shard(purchase.shard()).has_forgotten(purchase)
     }
 
-    /// Every purchase of which a payment or a refund is under way, and when it last changed: to be
-    /// driven on after a restart, and watched over.
+    /// Every purchase with a payment or a refund in progress, and when it last changed.
     pub fn open_payments(&self) -> Vec<(PurchaseId, UnixMs)> {
         let of_shard = |id| self.core.shard(id).open_payments().collect::<Vec<_>>();
         ShardId::all().flat_map(of_shard).collect()
     }
 
-    /// Whether a payment or a refund of this purchase is under way.
+    /// Whether a payment or a refund of this purchase is in progress.
     pub fn is_open(&self, purchase: PurchaseId) -> bool {
         self.core.shard(purchase.shard()).is_open(purchase)
     }
 
-    /// Every purchase that waits for a person, and when the configuration decides: to be decided
-    /// in time after a restart, too.
+    /// Every purchase under review, and the deadline of its review.
     pub fn reviews(&self) -> Vec<(PurchaseId, UnixMs)> {
         let of_shard = |id| self.core.shard(id).reviews().collect::<Vec<_>>();
         ShardId::all().flat_map(of_shard).collect()
     }
 
-    /// Of the purchases that wait for a person, those with the oldest deadlines, at most `most`,
-    /// with what is known of their buyers; how many wait; and from which LSN on that may be told.
-    /// Takes each shard's turn.
+    /// The purchases under review with the oldest deadlines, at most `most`, with their buyers; the
+    /// number of all reviews; and the LSN that must be durable before they are shown. Takes each shard's
+    /// turn.
     pub fn review_views(
         &self,
         after: Option<(UnixMs, PurchaseId)>,

@@ -20,10 +20,10 @@ use crate::journal::snapshot::image::digest;
 use crate::journal::snapshot::restoring::Restored;
 use crate::time::UnixMs;
 
-/// State while the log is folded into it.
+/// The state while the log is folded into it.
 pub(in crate::journal) struct Folding {
     pub(in crate::journal) catalogue: Catalogue,
-    /// `None` before the log has said.
+    /// `None` until an event sets them.
     limits: Option<Limits>,
     accepted: Option<LogGeneration>,
     catalogue_lsn: Lsn,
@@ -37,7 +37,7 @@ pub(in crate::journal) struct Folding {
     last_at: UnixMs,
 }
 
-/// State once it is.
+/// The state after the fold.
 pub(in crate::journal) struct Folded {
     pub(in crate::journal) catalogue: Catalogue,
     pub(in crate::journal) limits: Option<Limits>,

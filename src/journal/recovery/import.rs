@@ -25,31 +25,31 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Nonces in one event, so that none grows beyond what a record may be.
+/// Maximum number of nonces in one event, which keeps it below the largest record.
 const NONCES_AN_EVENT: usize = 4096;
 
-/// Why something was not taken over; nothing has changed.
+/// Why an import was refused; nothing has changed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum NotImported {
     /// No such product or promotion.
     Unknown,
-    /// It would be more than the product or the promotion has.
+    /// The figure exceeds the total of the product or the maximum of the promotion.
     BeyondTotal,
     /// There is no room for another buyer, key or nonce.
     Full,
 }
 
-/// What taking over did.
+/// The effect of an import.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
-    /// It stands in the log; nothing may be told before this LSN is durable.
+    /// It is in the log; this LSN must be durable before it is confirmed.
     Stands(Lsn),
     There,
 }
 
 type ImportResult<T> = Result<T, WriteError<NotImported>>;
 
-/// What takes over the sales of another system.
+/// Imports the sales of another system.
 pub struct Takeover<'a> {
     core: &'a JournalCore,
 }
@@ -61,7 +61,7 @@ impl<'a> Takeover<'a> {
 }
 
 impl Takeover<'_> {
-    /// Takes over how many units of `product` were sold elsewhere, in all.
+    /// Imports the number of units of `product` sold elsewhere, in total.
     pub fn sold(&self, product: &ProductId, sold: u32) -> ImportResult<Imported> {
         let _turn = self.core.catalogue_turn.lock();
         let before = self.core.catalogue.load_full();
@@ -88,7 +88,7 @@ impl Takeover<'_> {
         Ok(Imported::Stands(durable_at))
     }
 
-    /// Takes over how many uses of a promotion were made elsewhere, in all.
+    /// Imports the number of uses of a promotion elsewhere, in total.
     pub fn uses(&self, code: &PromotionCode, uses: u32) -> ImportResult<Imported> {
         let _turn = self.core.catalogue_turn.lock();
         let before = self.core.catalogue.load_full();
@@ -114,7 +114,7 @@ impl Takeover<'_> {
         Ok(Imported::Stands(durable_at))
     }
 
-    /// Takes over how many units of `product` a buyer bought elsewhere, in all.
+    /// Imports the number of units of `product` that a buyer bought elsewhere, in total.
     pub fn holdings(
         &self,
         user: &UserId,
@@ -149,7 +149,7 @@ impl Takeover<'_> {
         Ok(Imported::Stands(durable_at))
     }
 
-    /// Takes over that an idempotency key was used elsewhere.
+    /// Imports an idempotency key that was used elsewhere.
     pub fn key(&self, user: &UserId, scope: Digest16) -> ImportResult<Imported> {
         let mut turn = Turn::take(self.core, ShardId::of(user))?;
         if turn.shard.knows_key(scope) {
@@ -170,10 +170,10 @@ impl Takeover<'_> {
         Ok(Imported::Stands(durable_at))
     }
 
-    /// Takes over webhook nonces that were used elsewhere; how many are new, and where they stand.
+    /// Imports webhook nonces that were used elsewhere; returns how many are new, and their end in the log.
     pub fn nonces(&self, nonces: &[String]) -> ImportResult<(usize, Option<Lsn>)> {
         let _one_at_a_time = self.core.webhook_turn.lock();
-        // Remembered here and in recovery as of the same instant.
+        // The event gets the same instant, so recovery remembers the nonces as of it, too.
         let at = self.core.clock.moment();
         let Some(fresh) = self.core.seen.fresh_nonces(nonces, at) else {
             return Err(WriteError::Refused(NotImported::Full));
@@ -189,15 +189,15 @@ impl Takeover<'_> {
     }
 }
 
-/// The state of a stopped directory, to compare with, and what is planned to be taken over into it;
-/// nothing is written.
+/// The state of a stopped directory with the planned imports, to check them against; nothing is
+/// written.
 pub struct ImportTarget {
     folded: Folded,
     bounds: Bounds,
     planned: Planned,
 }
 
-/// What is to come beside what is there.
+/// The planned imports.
 #[derive(Default)]
 struct Planned {
     products: usize,
@@ -207,7 +207,7 @@ struct Planned {
 }
 
 impl ImportTarget {
-    /// Reads `data_dir`; an empty state where there is no log yet.
+    /// Reads `data_dir`; the state is empty if there is no log yet.
     pub fn read(data_dir: &Path, settings: &EngineSettings) -> Result<Self, JournalError> {
         let of = |folded| Self {
             folded,
@@ -255,7 +255,7 @@ impl ImportTarget {
         shard.imported_units(user, product, &self.folded.catalogue)
     }
 
-    /// Takes room for a product that is not there; `false` where there is none.
+    /// Plans a new product; `false` if there is no room.
     pub fn room_for_product(&mut self) -> bool {
         let products = self.folded.catalogue.products().len() + self.planned.products;
         let fits = products < self.bounds.products_max;
@@ -263,17 +263,17 @@ impl ImportTarget {
         fits
     }
 
-    /// Takes room for units of `user`; `false` where there is none.
+    /// Plans units of `user`; `false` if there is no room.
     pub fn room_for_holding(&mut self, user: &UserId) -> bool {
         self.room_for(user, 0)
     }
 
-    /// Takes room for an idempotency key of `user`; `false` where there is none.
+    /// Plans an idempotency key of `user`; `false` if there is no room.
     pub fn room_for_key(&mut self, user: &UserId) -> bool {
         self.room_for(user, 1)
     }
 
-    /// By the bounds that [`Takeover::holdings`] and [`Takeover::key`] keep to.
+    /// Checks the same bounds as [`Takeover::holdings`] and [`Takeover::key`].
     fn room_for(&mut self, user: &UserId, more_keys: usize) -> bool {
         let id = ShardId::of(user);
         let shard = &self.folded.shards[id.index()];
@@ -293,13 +293,12 @@ impl ImportTarget {
         fits
     }
 
-    /// Whether something stands under an idempotency key.
+    /// Whether an idempotency key is known.
     pub fn knows_key(&self, user: &UserId, scope: Digest16) -> bool {
         self.folded.shards[ShardId::of(user).index()].knows_key(scope)
     }
 
-    /// How many of `nonces` are not known; `None` where there is no room for them. They are known
-    /// to this copy afterwards.
+    /// Plans `nonces`; returns how many of them are new, or `None` if there is no room.
     pub fn unknown_nonces(&self, nonces: &[String], at: crate::time::UnixMs) -> Option<usize> {
         let moment = Moment {
             at,

@@ -1,5 +1,5 @@
-//! From what stands on the disk to the state: opening, folding, checking a stopped directory, and taking
-//! over what another system sold.
+//! From the files on the disk to the state: opening, folding, checking a stopped directory, and
+//! importing what another system sold.
 
 pub(in crate::journal) mod check;
 pub(in crate::journal) mod fold;

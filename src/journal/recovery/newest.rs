@@ -1,4 +1,4 @@
-//! Owns finding the snapshot to go on from.
+//! Owns finding the newest valid snapshot, from which recovery continues.
 
 use crate::engine::settings::EngineSettings;
 use crate::journal::format::fault::{BadSnapshot, JournalError, io};
@@ -10,7 +10,7 @@ pub(in crate::journal) struct FoundSnapshots {
     pub(in crate::journal) bad: Vec<BadSnapshot>,
 }
 
-/// The newest snapshot that reads well, and what is wrong with the newer ones.
+/// The newest valid snapshot, and what is wrong with the newer ones.
 pub(in crate::journal) fn newest_good(
     storage: &dyn wal::Storage,
     engine: &EngineSettings,

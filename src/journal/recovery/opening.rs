@@ -1,7 +1,7 @@
 //! Owns opening a directory: the newest valid snapshot, then the log, then the shared sums.
 //!
-//! Invariants: nothing is set aside or begun before every check has passed, so that a refused start can
-//! be repeated; stock and promotion uses are derived at the end and checked against their limits.
+//! Invariants: no file is renamed or created before every check has passed, so a refused start can be
+//! repeated; stock and promotion uses are derived at the end and checked against their limits.
 //! Deliberately absent: repair. Damage that the log detects stops the start.
 
 use super::fold::{Folded, Folding};
@@ -35,41 +35,41 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-/// Events between two reports of progress.
+/// Number of events between two reports of progress.
 const EVENTS_A_PROGRESS: u64 = 65_536;
 
-/// How far opening is.
+/// The progress of opening.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What it is doing.
+    /// The current stage.
     pub stage: &'static str,
-    /// How much of it is done, in bytes.
+    /// Bytes done in this stage.
     pub done: u64,
-    /// How much there is in all, in bytes.
+    /// Bytes of this stage in total.
     pub total: u64,
 }
 
-/// What opening found.
+/// The result of opening.
 #[derive(Clone, Debug)]
 pub struct Opened {
     pub log_id: u64,
     /// Events read from the log.
     pub events_replayed: u64,
-    /// The snapshot it began from.
+    /// The snapshot from which it continued.
     pub snapshot: Option<Lsn>,
-    /// What was wrong with newer snapshots, if any were.
+    /// What is wrong with newer snapshots, if there are any.
     pub bad_snapshots: Vec<String>,
     /// The end of the log.
     pub durable: Lsn,
-    /// What was cut from the log's end because nobody was ever told of it.
+    /// The unacknowledged end of the log that was cut.
     pub torn_tail: Option<String>,
-    /// How long it took, in milliseconds.
+    /// The time it took, in milliseconds.
     pub elapsed_ms: u64,
     /// [`Upkeep::digest`](crate::journal::Upkeep::digest) of the state it found.
     pub digest: String,
 }
 
-/// The same on other disks, which nobody else may have open.
+/// The same on other disks, which no other process may have open.
 pub(in crate::journal) fn open(
     disks: Disks,
     options: JournalOptions,
@@ -132,7 +132,8 @@ pub(in crate::journal) fn open(
         background: Background::default(),
     });
     if behind.is_some() {
-        // Before the new limits: recovery applies it under those that were in force before it.
+        // The correction before the new limits: recovery applies it under the limits in force at its LSN, which
+        // are the old ones.
         let lsn = correct_clock(&core, CorrectedBy::Operator, before.unwrap_or(limits))?;
         core.wait_durable(lsn)?;
     }
@@ -140,8 +141,8 @@ pub(in crate::journal) fn open(
     Ok((core, opened))
 }
 
-/// Writes the settings down that applying depends on, if they are new, before anything is applied
-/// with them.
+/// Records the settings that applying depends on, if they are new, before any event is applied with
+/// them.
 fn set_limits(
     core: &JournalCore,
     before: Option<Limits>,
@@ -155,7 +156,7 @@ fn set_limits(
     core.wait_durable(lsn)
 }
 
-/// Where the log begins that the snapshots that are kept need.
+/// The first LSN that the kept snapshots need.
 fn oldest_kept(log: &wal::Log, disks: &Disks) -> Result<wal::Lsn, JournalError> {
     let first = log.first_lsn();
     let snapshots = store::list(&*disks.snapshots)?;
@@ -163,8 +164,8 @@ fn oldest_kept(log: &wal::Log, disks: &Disks) -> Result<wal::Lsn, JournalError> 
     Ok(oldest.map_or(first, |lsn| lsn.max(first)))
 }
 
-/// How far the clock lies before the log's last event, where that is more than a small step and the
-/// operator ordered to go on from there.
+/// The difference if the clock is before the log's last event by more than a small step and the
+/// operator ordered to accept that.
 fn behind(
     clock: &Timekeeper,
     settings: ClockSettings,
@@ -183,7 +184,7 @@ fn behind(
     }
 }
 
-/// What was bought with each card and from each device follows from the purchases.
+/// Derives the amounts bought with each card and from each device from the purchases.
 fn restore_shared(
     shards: &[Shard],
     engine: &EngineSettings,
@@ -198,14 +199,14 @@ fn restore_shared(
     shared
 }
 
-/// What recovery leads to.
+/// The result of recovery.
 struct Recovered {
     log: wal::Log,
     state: Folded,
     opened: Opened,
 }
 
-/// From the newest good snapshot and the log behind it to the state.
+/// Recovers the state from the newest valid snapshot and the log after it.
 fn recover(
     disks: &Disks,
     log_settings: &LogSettings,
@@ -221,7 +222,7 @@ fn recover(
         let beside = format!("snapshots/{name}");
         return Err(JournalError::NoLog { beside });
     }
-    // 2. The snapshot says from where on the log is needed.
+    // 2. The newest valid snapshot, which says from which LSN on the log is needed.
     at("reading the snapshot", 0, 0);
     let found = newest_good(&*disks.snapshots, engine)?;
     let from = found.restored.as_ref().map_or(Lsn(0), |it| it.first);

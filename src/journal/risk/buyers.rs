@@ -1,6 +1,6 @@
-//! Owns what the operator says of buyers: pauses and ratings.
+//! Owns the operator's facts about buyers: pauses and ratings.
 //!
-//! Invariant: what is said and the act that said it are one append, in the buyer's turn.
+//! Invariant: a fact and its administrative act are one append, in the buyer's turn.
 
 use super::rules::RiskControl;
 use crate::engine::decide::Claims;
@@ -13,8 +13,8 @@ use crate::journal::turn::shard_turn::Turn;
 use smallvec::SmallVec;
 
 impl RiskControl<'_> {
-    /// Pauses a buyer or lifts the pause, with the act that asked for it, which is shown the pause
-    /// before; the LSN that must be durable before that is told.
+    /// Pauses a buyer or lifts the pause; `audit` makes the act that asked for it, from the pause before.
+    /// Returns the LSN that must be durable before it is confirmed.
     pub fn pause_buyer(
         &self,
         paused: BuyerPaused,
@@ -39,7 +39,7 @@ impl RiskControl<'_> {
         })
     }
 
-    /// A buyer's pause, while it lasts, and rating, and from which LSN on they may be told.
+    /// A buyer's current pause and rating, and the LSN that must be durable before they are shown.
     pub fn buyer(&self, user: &UserId) -> (Option<Pause>, Option<Rating>, Lsn) {
         let shard = self.core.shard(ShardId::of(user));
         let pause = shard.paused(user, self.core.now()).cloned();

@@ -1,4 +1,4 @@
-//! Risk as the operator sets it: rules, scoring, what is said of buyers, and the segments they are in.
+//! Risk as the operator sets it: rules, scoring, facts about buyers, and their segments.
 
 pub(in crate::journal) mod buyers;
 pub(in crate::journal) mod rules;

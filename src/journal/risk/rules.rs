@@ -21,31 +21,31 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Rules to be put in force.
+/// New rules.
 #[derive(Debug)]
 pub struct NewRules {
     /// Compiled from the text.
     pub compiled: RuleSet,
     /// As TOML.
     pub text: String,
-    /// Where they come from.
+    /// Their source.
     pub source: RulesSource,
-    /// Who sets them, where it is the operator.
+    /// The administrative act, if the operator sets them.
     pub by: Option<crate::engine::event::AdminAct>,
 }
 
-/// One counter of a buyer, as the rules in force see it.
+/// One counter of a buyer, as the rules in force use it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct UserCount {
     pub counter: Counter,
-    /// Over which window.
+    /// Its window, in milliseconds.
     pub window_ms: u64,
-    /// How far it is counted: so many, or more.
+    /// The largest count that is exact; beyond it the counter only says "at least".
     pub up_to: u32,
     pub count: u32,
 }
 
-/// What sets risk rules and scoring, and what is said of buyers; and what they count.
+/// Changes of risk rules, scoring and facts about buyers; reads of their counters.
 pub struct RiskControl<'a> {
     pub(super) core: &'a JournalCore,
 }
@@ -57,7 +57,7 @@ impl<'a> RiskControl<'a> {
 }
 
 impl RiskControl<'_> {
-    /// The rules in force as the log has them, and from which LSN on they may be told.
+    /// The rules in the log, and the LSN that must be durable before they are shown.
     pub fn rules(&self) -> (Rules, Lsn) {
         let rules = self.core.rules_turn.lock().rules.clone();
         (rules, self.core.appended())
@@ -68,7 +68,7 @@ impl RiskControl<'_> {
         self.core.rules.load_full()
     }
 
-    /// Each rule in force with its outcome and how often it held since the process started.
+    /// Each rule in force with its outcome and how often it matched since the process started.
     pub fn rule_counts(&self) -> Vec<(RuleName, RuleOutcome, u64)> {
         let rules = self.core.rules.load();
         let counts = rules.counts();
@@ -77,19 +77,19 @@ impl RiskControl<'_> {
             .collect()
     }
 
-    /// Keys of counters that went, or were not taken in, because there were too many.
+    /// Number of counter keys that were dropped or refused, because there were too many.
     pub fn velocity_given_up(&self) -> u64 {
         self.core.velocity.given_up()
     }
 
-    /// Takes up the rules that the log has in force, compiled again after a restart.
+    /// Sets the compiled form of the rules in force, after a restart.
     pub fn take_up_rules(&self, compiled: RuleSet) {
         let _turn = self.core.rules_turn.lock();
         self.core.rules.store(Arc::new(compiled));
     }
 
-    /// Puts `new` in force, with the act that asked for it; the LSN that must be durable before that
-    /// is told. Takes the turns of all shards for a moment.
+    /// Puts `new` in force, with the act that asked for it; returns the LSN that must be durable before
+    /// that is confirmed. Takes the turns of all shards for a moment.
     pub fn put_rules(
         &self,
         new: NewRules,
@@ -130,13 +130,13 @@ impl RiskControl<'_> {
         Ok(end)
     }
 
-    /// A counter of what `named` names, at `since_ms` or later; exact up to `cap` where as much is kept.
+    /// The count of `named` since `since_ms`; exact up to `cap` if the counter is that deep.
     pub fn count(&self, counter: Counter, named: &Named<'_>, since_ms: u64, cap: u32) -> u32 {
         self.core.velocity.count(counter, named, since_ms, cap)
     }
 
-    /// The counters of `user` that the rules in force keep, each with its window in milliseconds,
-    /// how far it is counted, and the count now.
+    /// The counters of `user` that the rules in force use, and the LSN that must be durable before they
+    /// are shown.
     pub fn user_counts(&self, user: &UserId) -> (Vec<UserCount>, Lsn) {
         let rules = self.core.rules.load();
         let now_ms = self.core.now().get();
@@ -170,8 +170,8 @@ impl RiskControl<'_> {
         (counts, self.core.appended())
     }
 
-    /// SHA-256 over every counter that buyers share, in hexadecimal: the same after recovery.
-    /// Means something only while nothing changes.
+    /// SHA-256 over every counter that buyers share, in hexadecimal: the same after recovery. Call it
+    /// only while nothing changes.
     pub fn counters_digest(&self) -> String {
         let mut keys = Vec::new();
         self.core.velocity.export(|key, instants| {

@@ -18,24 +18,24 @@ use crate::journal::core::in_force::change_in;
 use crate::journal::format::fault::StorageFault;
 use std::sync::Arc;
 
-/// How attempts are to be scored.
+/// A new scoring of attempts.
 #[derive(Clone, Debug, Default)]
 pub struct NewScoring {
-    /// Whether features are written of every attempt.
+    /// Whether the features of every attempt are recorded.
     pub features: FeaturesWritten,
-    /// The model, with what the log says of it.
+    /// The model, and its record for the log.
     pub model: Option<(LoadedModel, ModelInForce)>,
 }
 
 impl RiskControl<'_> {
-    /// How attempts are scored, as the log has it, and from which LSN on that may be told.
+    /// The scoring in the log, and the LSN that must be durable before it is shown.
     pub fn scoring(&self) -> (Option<ScoringAt>, Lsn) {
         let scoring = self.core.rules_turn.lock().scoring.clone();
         (scoring, self.core.appended())
     }
 
-    /// Scores attempts so from now on. Where the log does not have it so yet, the LSN that must be
-    /// durable before that is told. Takes the turns of all shards for a moment then.
+    /// Puts a scoring in force. If the log does not have it yet, takes the turns of all shards for a
+    /// moment, and returns the LSN that must be durable before the change is confirmed.
     pub fn put_scoring(&self, new: NewScoring) -> Result<Option<Lsn>, StorageFault> {
         let NewScoring { features, model } = new;
         let (model, named) = model.unzip();
@@ -45,7 +45,7 @@ impl RiskControl<'_> {
         let written = (features == FeaturesWritten::Always).then_some(FEATURES_VERSION);
         let same = match before {
             Some(before) => before.features == written && before.model == named,
-            // Scoring nothing needs no record where nothing ever was.
+            // To score nothing needs no record if nothing was ever scored.
             None => !compiled.is_on(),
         };
         if same {

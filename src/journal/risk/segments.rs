@@ -1,4 +1,4 @@
-//! Owns taking over segments of buyers that PostgreSQL computed, and the progress of that.
+//! Owns importing segments of buyers that PostgreSQL computed, and the position reached.
 //!
 //! Invariants: a change to the segment that a buyer already has leaves no event, so sending a change
 //! again is harmless; changes are taken over in order, so the last `buyer_segmented` in the log says
@@ -12,19 +12,19 @@ use crate::ids::{Lsn, Segment, ShardId, UserId};
 use crate::journal::format::fault::StorageFault;
 use crate::journal::turn::shard_turn::Turn;
 
-/// What became of a segment that was to be taken over.
+/// The effect of importing a segment.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum SegmentTaken {
-    /// It stands in the log; the LSN that must be durable before that is told.
+    /// It is in the log; this LSN must be durable before it is confirmed.
     Stands(Lsn),
-    /// The buyer is in it already.
+    /// The buyer has this segment already.
     There,
-    /// Nothing is known of such a buyer.
+    /// The buyer is unknown.
     Unknown,
 }
 
 impl RiskControl<'_> {
-    /// Takes over which segment a buyer is in.
+    /// Imports the segment of a buyer.
     pub fn segment_buyer(&self, segmented: BuyerSegmented) -> Result<SegmentTaken, StorageFault> {
         self.core.wait_for_log_room();
         let mut turn = Turn::take(self.core, ShardId::of(&segmented.user))?;
@@ -39,15 +39,14 @@ impl RiskControl<'_> {
         Ok(SegmentTaken::Stands(told))
     }
 
-    /// The last change that was taken over; `None`: there was none. Looks at every buyer, shard by
-    /// shard: to be asked once.
+    /// The last imported change; `None`: there was none. Reads every buyer, shard by shard: call it once.
     pub fn segments_fed(&self) -> Option<SegmentCursor> {
         let shards = ShardId::all().filter_map(|id| self.core.shard(id).last_fed());
         let last = shards.max_by_key(|(lsn, _)| *lsn)?;
         Some(last.1)
     }
 
-    /// The segment that a buyer is in, what was computed, and from which LSN on they may be told.
+    /// The buyer's segment, the computed one, and the LSN that must be durable before they are shown.
     pub fn buyer_segment(&self, user: &UserId) -> (Option<Segment>, Option<Segmented>, Lsn) {
         let shard = self.core.shard(ShardId::of(user));
         let (is_in, computed) = (shard.segment(user), shard.segmented(user));

@@ -1,7 +1,7 @@
-//! Owns the images that a snapshot's sections are made of, beside those of shards and webhooks, and the
-//! digest of a state.
+//! Owns the images in a snapshot's sections, except those of shards and webhooks, and the digest of a
+//! state.
 //!
-//! Invariant: equal states have equal images, whatever the order in which keys came.
+//! Invariant: equal states have equal images; the order in which keys arrived makes no difference.
 
 use crate::engine::catalogue::Catalogue;
 use crate::engine::event::{LogGeneration, ProductSet, PromotionSet};
@@ -12,7 +12,8 @@ use crate::journal::core::in_force::InForce;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 use sha2::{Digest, Sha256};
 
-/// Products and promotions in the order of their places, and what else changes in the catalogue's turn.
+/// Products and promotions in the order of their places, and the settings that change in the
+/// catalogue's turn.
 #[derive(Archive, Serialize, Deserialize)]
 pub(in crate::journal) struct CatalogueImage {
     pub(in crate::journal) products: Vec<ProductImage>,
@@ -33,21 +34,22 @@ pub(in crate::journal) struct PromotionImage {
     pub(in crate::journal) used_elsewhere: u32,
 }
 
-/// In the order of the keys, whatever the order in which they came.
+/// Sorted by key.
 #[derive(Archive, Serialize, Deserialize)]
 pub(in crate::journal) struct VelocityImage {
     pub(in crate::journal) axis_ms: i64,
     pub(in crate::journal) keys: Vec<(u128, Vec<u64>)>,
 }
 
-/// For each key its values, each with the instant at which it was seen last; in the order of the keys.
+/// For each key its values, each with the instant at which it was last seen; sorted by key.
 #[derive(Archive, Serialize, Deserialize)]
 pub(in crate::journal) struct DistinctImage {
     pub(in crate::journal) keys: Vec<(u128, Vec<(u64, u64)>)>,
 }
 
-/// SHA-256 over the catalogue, the limits, the accepted history, the risk rules, the scoring and all shards, in hexadecimal. Units and
-/// uses are in it by way of the purchases; the velocity counters are not.
+/// SHA-256 over the catalogue, the limits, the accepted generation, the risk rules, the scoring and
+/// all shards, in hexadecimal. The purchases stand for units and uses; the velocity counters are left
+/// out.
 pub fn digest(
     catalogue: &Catalogue,
     limits: Limits,

@@ -1,5 +1,5 @@
-//! Snapshots: taking one, and reading one whole. The shared sums are not in it: stock and promotion uses
-//! are derived from the purchases.
+//! Snapshots: taking and reading them. A snapshot has no shared sums: stock and promotion uses are
+//! derived from the purchases.
 
 pub(in crate::journal) mod image;
 pub(in crate::journal) mod restoring;

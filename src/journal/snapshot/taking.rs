@@ -21,7 +21,7 @@ pub struct SnapshotReport {
     /// Size of the file.
     pub bytes: u64,
     pub purchases: u64,
-    /// How long it took, in milliseconds.
+    /// The time it took, in milliseconds.
     pub elapsed_ms: u64,
 }
 

@@ -86,7 +86,7 @@ impl PurchaseAsOf {
     }
 }
 
-/// What reads the log of a running journal, and keeps it.
+/// Reading the log of a running journal, and keeping it for readers.
 pub struct LogTail<'a> {
     pub(super) core: &'a JournalCore,
 }

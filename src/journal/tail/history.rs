@@ -16,11 +16,11 @@ use crate::journal::core::history::{Cursor, Elsewhere, Located, Parting, named};
 use crate::journal::format::fault::{JournalError, StorageFault, WriteError};
 use wal::Generation;
 
-/// The history goes on already.
+/// The history is accepted already.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct NothingToAccept;
 
-/// Which history of the log goes on.
+/// Which history of the log may sell.
 pub struct LogHistory<'a> {
     core: &'a JournalCore,
 }
@@ -33,17 +33,17 @@ impl<'a> LogHistory<'a> {
 
 impl LogHistory<'_> {
     /// Whether this history of the log may sell: it is the first one or accepted, and no reader has
-    /// another one that was not given up.
+    /// another history that the operator has not given up.
     pub fn may_sell(&self) -> bool {
         self.core.may_sell()
     }
 
-    /// Whether the generation that is written needs no acceptance by the operator, or has it.
+    /// Whether the current generation is accepted by the operator, or needs no acceptance.
     pub fn is_accepted(&self) -> bool {
         self.core.history.state.lock().is_accepted()
     }
 
-    /// The readers whose cursors are of another history, by name.
+    /// The readers whose cursors belong to another history, by name.
     pub fn readers_elsewhere(&self) -> Vec<(&'static str, Elsewhere)> {
         let state = self.core.history.state.lock();
         state
@@ -53,13 +53,12 @@ impl LogHistory<'_> {
             .collect()
     }
 
-    /// Whether the operator has given up the history of this cursor behind the place where it parted
-    /// from this one.
+    /// Whether the operator has given up the events that only the cursor's history has.
     pub fn has_given_up(&self, cursor: &Cursor) -> bool {
         self.core.history.state.lock().has_given_up(cursor)
     }
 
-    /// Notes where a reader has its cursor, where that is another history; `None`: it is in this one.
+    /// Notes a reader whose cursor belongs to another history; `None`: it belongs to this one.
     pub fn reader_is_at(&self, name: &'static str, elsewhere: Option<Elsewhere>) {
         self.core.history.change(|state| match elsewhere {
             Some(elsewhere) => drop(state.elsewhere.insert(name, elsewhere)),
@@ -67,13 +66,13 @@ impl LogHistory<'_> {
         });
     }
 
-    /// The cursor of a reader that has read everything before `lsn`, which has to be durable and not
-    /// before the log begins. Reads the disk.
+    /// The cursor of a reader that has read everything before `lsn`, which must be durable and not before
+    /// the log's beginning. Reads the disk.
     pub fn cursor_at(&self, lsn: Lsn) -> Result<Cursor, JournalError> {
         Ok(LogTail::of(self.core).feed(lsn)?.cursor())
     }
 
-    /// Where a cursor stands. Reads the disk.
+    /// How a cursor relates to this log. Reads the disk.
     pub fn locate(&self, cursor: &Cursor) -> Result<Located, JournalError> {
         let (ours, theirs) = (self.core.generation(), cursor.generation);
         if theirs != ours && theirs.number() >= ours.number() {
@@ -93,8 +92,8 @@ impl LogHistory<'_> {
         }
     }
 
-    /// The generations of the log and where each begins, oldest first; the oldest one where the log
-    /// begins now.
+    /// The generations of the log and the LSN where each begins, oldest first. The oldest one begins
+    /// where the log does now.
     pub fn generations(&self) -> Vec<(Generation, Lsn)> {
         let begun = self.core.log.generations().into_iter();
         begun
@@ -102,21 +101,21 @@ impl LogHistory<'_> {
             .collect()
     }
 
-    /// Goes on with this history by the operator's order, in a generation of its own: begun already by a
-    /// restore, else begun now. `acted` makes the act that stands in the same append. What it gives
-    /// back tells from which LSN on it is durable. Blocks, and waits for a snapshot that is being taken.
+    /// Accepts this history by the operator's order, in a generation of its own, which a restore has
+    /// begun or which begins now. `acted` makes the act in the same append. The result says which LSN
+    /// must be durable before it is confirmed. Blocks, and waits for a snapshot in progress.
     pub fn accept(
         &self,
         by: AdminAct,
         acted: impl FnOnce(&HistoryAccepted) -> AdminActed,
     ) -> Result<(HistoryAccepted, Lsn), WriteError<NothingToAccept>> {
-        // A snapshot has what is accepted as of one place for all its parts.
+        // A snapshot stores the accepted generation once for all its parts, so it must not change during one.
         let _no_snapshot = self.core.snapshots.taking.lock();
         let _turn = self.core.catalogue_turn.lock();
         if self.core.may_sell() {
             return Err(WriteError::Refused(NothingToAccept));
         }
-        // 1. A generation that nobody has a cursor of, greater than any that somebody has.
+        // 1. A generation greater than that of every cursor.
         let known = self.readers_elsewhere().into_iter();
         let known = known.map(|(_, it)| it.cursor.generation.number()).max();
         let known = known.unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Readers of the log: a feed, the audit trail, copies; and which history of the log goes on.
+//! Readers of the log: a feed, the audit trail, copies; and which history of the log may sell.
 
 pub(in crate::journal) mod audit;
 pub(in crate::journal) mod copying;

@@ -1,14 +1,14 @@
-//! Owns the administrative act that stands in the log beside the change that it made.
+//! Owns the administrative act that is recorded with its change.
 //!
 //! Invariant: an act and its change are one append, so neither is in the log without the other.
 //! Deliberately absent: acts that change no state (`trail`), and what an act shows (`http`).
 
 use crate::engine::event::{AdminActed, Event};
 
-/// What stands in the log beside a change.
+/// The record of who asked for a change.
 pub enum Audit<'a, Change> {
     Nothing,
-    /// The administrative act that this makes of the change.
+    /// An administrative act, made from the change.
     Act(&'a dyn Fn(&Change) -> AdminActed),
 }
 
@@ -21,7 +21,7 @@ impl<Change> Clone for Audit<'_, Change> {
 impl<Change> Copy for Audit<'_, Change> {}
 
 impl<Change> Audit<'_, Change> {
-    /// The act, where there is one. Only then is the change copied for it.
+    /// The act, if there is one. Only then `change` is called, which copies.
     pub(in crate::journal) fn act_of(self, change: impl FnOnce() -> Change) -> Option<Event> {
         match self {
             Self::Nothing => None,
@@ -30,7 +30,7 @@ impl<Change> Audit<'_, Change> {
     }
 }
 
-/// A change of something that the operator sets as a whole.
+/// The change of a value that the operator sets as a whole.
 pub struct Revision<T> {
     /// `None`: it is new.
     pub before: Option<T>,

@@ -1,6 +1,6 @@
-//! Owns the commands of buyers: to hold units, to buy, to spend tokens, to give a hold up.
+//! Owns the commands of buyers: hold units, buy, spend tokens, release a hold.
 //!
-//! Deliberately absent: what they share (`attempt`), and what becomes of the money (`money`).
+//! Deliberately absent: the checks that they share (`attempt`), and steps of the payment (`money`).
 
 use super::attempt::{Attempt, submit};
 use super::outcome::{BuyOutcome, Spent, Submitted};
@@ -15,7 +15,7 @@ use crate::engine::view::HoldView;
 use crate::journal::core::JournalCore;
 use crate::journal::format::fault::StorageFault;
 
-/// Sets units aside.
+/// Holds units for a buyer.
 pub(in crate::journal) fn place_hold(
     core: &JournalCore,
     command: &PlaceHold,
@@ -31,7 +31,7 @@ pub(in crate::journal) fn place_hold(
     submit(core, &attempt, command)
 }
 
-/// Sets units aside, or takes an earlier hold, and writes down the intent to charge for them.
+/// Holds units, or uses an earlier hold, and records the intent to charge for them.
 pub(in crate::journal) fn buy(
     core: &JournalCore,
     command: &Buy,
@@ -63,7 +63,7 @@ pub(in crate::journal) fn spend_tokens(
     submit(core, &attempt, command)
 }
 
-/// Gives a hold up.
+/// Releases a hold.
 pub(in crate::journal) fn release_hold(
     core: &JournalCore,
     command: &ReleaseHold,
@@ -79,7 +79,7 @@ pub(in crate::journal) fn release_hold(
                 reason,
                 facts: facts.map(Box::new),
                 user: match reason {
-                    // Whose it is, if anybody's, is not told.
+                    // The refusal must not reveal whether another buyer has such a hold.
                     Refusal::HoldNotFound => None,
                     _ => turn.shard.owner_of(command.hold).cloned(),
                 },

@@ -34,7 +34,8 @@ pub(in crate::journal) fn watch_clock(core: &JournalCore) -> Result<(), StorageF
     }
 }
 
-/// Sets the core's time to the wall clock; `limits` are those in force in the log. Only while no snapshot is being taken.
+/// Sets the core's time to the wall clock; `limits` are those in force in the log. Call it only while
+/// no snapshot is being taken.
 pub(in crate::journal) fn correct_clock(
     core: &JournalCore,
     by: CorrectedBy,

@@ -12,8 +12,8 @@ use crate::journal::core::JournalCore;
 use crate::journal::format::fault::StorageFault;
 use std::sync::Arc;
 
-/// From now on attempts of a buyer have this rate; the LSN that must be durable before that is
-/// said, where it was another. Waits for a snapshot that is being taken.
+/// Changes the rate limit of a buyer's attempts. Returns the LSN that must be durable before the
+/// change is confirmed; `None` if the rate is in force already. Waits for a snapshot in progress.
 pub(in crate::journal) fn set_rate(
     core: &JournalCore,
     rate: RateLimit,
@@ -25,7 +25,7 @@ pub(in crate::journal) fn set_rate(
     let _turns: Vec<_> = ShardId::all().map(|id| core.shard(id)).collect();
     let limits = core.settings.limits_at(rate);
     let mut end = core.appended();
-    // How long the window is changes only what is decided: that is in the events.
+    // The window's length changes decisions only, and events have their outcomes.
     if limits != core.limits() {
         let event = Event::LimitsSet(LimitsSet { limits });
         end = core.append_one(&event, core.clock.moment())?;

@@ -1,5 +1,5 @@
-//! A shard's turn, and what happens in one: commands of buyers, steps of payments, acts; and what takes
-//! all turns at once, because every shard follows it at one place of the log.
+//! A shard's turn and the work within one: commands of buyers, steps of payments, acts. Changes that
+//! every shard must follow at one LSN take all turns at once.
 
 pub(in crate::journal) mod attempt;
 pub(in crate::journal) mod audit;

@@ -1,5 +1,5 @@
-//! Owns deciding about the money of a purchase: steps of its payment, and refunds, each alone or as
-//! an administrative act.
+//! Owns recording the money of a purchase: steps of its payment, and refunds, each alone or with an
+//! administrative act.
 //!
 //! Invariant: an act and its effect are one append, the act first, with the purchase as it was
 //! before.
@@ -32,7 +32,7 @@ pub struct Recorded {
     pub durable_at: Lsn,
 }
 
-/// A refund that begins.
+/// A refund and its purchase before it.
 pub struct RefundChange {
     pub before: PurchaseView,
     pub started: RefundStarted,
@@ -67,9 +67,9 @@ impl Command for AuditedRefund<'_> {
     }
 }
 
-/// Records what was learned of a payment or is intended, with the act that asked for it, which
-/// is shown the purchase before. [`Refusal::WrongState`] where the step does not go with the
-/// purchase's state (somebody else recorded first: read it again).
+/// Records a step of a payment: an intent or an outcome. `audit` makes the administrative act that
+/// asked for it, from the purchase before the step. [`Refusal::WrongState`] if the purchase's state
+/// does not allow the step: another task recorded one first, so read the purchase again.
 pub(in crate::journal) fn record(
     core: &JournalCore,
     purchase: PurchaseId,
@@ -90,7 +90,7 @@ pub(in crate::journal) fn record(
     Ok(Recorded { view, durable_at })
 }
 
-/// Writes down the intent to give captured money back, with the act that asked for it.
+/// Records the intent to refund captured money, with the act that asked for it.
 pub(in crate::journal) fn start_refund(
     core: &JournalCore,
     command: &StartRefund,
@@ -135,7 +135,7 @@ pub(in crate::journal) fn start_refund(
     submit(core, &attempt, &AuditedRefund { command, audit })
 }
 
-/// A purchase as it is before what is being decided.
+/// The purchase before the change that is being decided.
 fn view_before(context: Context<'_>, purchase: PurchaseId) -> Option<PurchaseView> {
     let shard = context.shard;
     shard.purchase_view(purchase, context.catalogue, LATEST)

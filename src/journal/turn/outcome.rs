@@ -19,63 +19,63 @@ use crate::engine::view::{
 use crate::ids::{Lsn, PurchaseId, RequestId};
 use crate::money::Tokens;
 
-/// What came of a command, and from when on it may be told.
+/// The answer to a command, and when it may be revealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submitted<Outcome> {
-    /// What came of it, or why it was refused.
+    /// The outcome, or why the command was refused.
     pub outcome: Result<Outcome, Refused>,
-    /// Whether this is an answer given before.
+    /// Whether this is a stored answer.
     pub replay: Answered,
-    /// The LSN that must be durable before the outcome is told; `None`: it may be told at once.
+    /// The LSN that must be durable before the outcome is revealed; `None`: it may be revealed at once.
     pub durable_at: Option<Lsn>,
 }
 
-/// Whether an answer was given before.
+/// Whether an answer is the first one or a stored one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Answered {
     First,
-    /// The key's outcome is told again.
+    /// The stored outcome of the key.
     Again,
 }
 
-/// What came of a buy.
+/// The outcome of a buy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuyOutcome {
-    /// The payment's intent stands in the log; once durable, the gateway may be asked.
+    /// The payment's intent is in the log; once it is durable, the gateway may be called.
     PaymentStarted(PurchaseId),
-    /// The purchase that this key made, as of its capture.
+    /// The purchase of this key, as of its capture.
     Paid(Box<PurchaseView>),
-    /// The payment that this key brought was not made.
+    /// The payment of this key was declined.
     Declined(Box<DeclineView>),
 }
 
-/// What came of a refund that was asked for.
+/// The outcome of a requested refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundOutcome {
-    /// Its intent stands in the log; once durable, the gateway may be asked.
+    /// Its intent is in the log; once it is durable, the gateway may be called.
     Started(Box<RefundView>),
-    /// It is done, or it failed.
+    /// It succeeded or failed.
     Ended(Box<RefundView>),
 }
 
 /// Reward tokens were taken.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Spent {
-    /// What was left to spend then.
+    /// The tokens left to spend afterwards.
     pub balance: Tokens,
 }
 
-/// A refusal and what its answer needs.
+/// A refusal, with everything that its answer shows.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub reason: Refusal,
-    /// What it is about, where the reason has figures.
+    /// The figures of the reason, if it has any.
     pub facts: Option<RefusalFacts>,
-    /// The request that was refused: of a replay, the first one.
+    /// The refused request; in a replay, the first one.
     pub request: RequestId,
-    /// How long to wait before the next attempt, where that would help.
+    /// Wait before the next attempt, if waiting helps.
     pub retry_after_ms: Option<u64>,
-    /// What is under way under the same key, where that is why.
+    /// The request in progress under the same key, if that is the reason.
     pub under_way: Option<UnderWay>,
 }
 
@@ -92,9 +92,9 @@ impl Refused {
     }
 }
 
-/// An outcome that is kept under an idempotency key.
+/// An outcome that is stored under an idempotency key.
 pub(in crate::journal) trait UnderKey: Sized {
-    /// The outcome that `finished` shows; `None` where another kind of command came to it.
+    /// The outcome in `finished`; `None` if it belongs to another kind of command.
     fn shown(finished: Finished) -> Option<Self>;
 }
 
@@ -155,17 +155,16 @@ impl From<RefundView> for RefundOutcome {
     }
 }
 
-/// A command that comes with an idempotency key.
+/// A command that may have an idempotency key.
 pub(in crate::journal) trait Command {
-    /// What its events make.
+    /// What its events create, such as the id of a hold.
     type Made;
-    /// What it comes to.
     type Outcome: UnderKey;
 
-    /// Whether it is allowed, and the events that say so.
+    /// Decides the command: its events, or why it is refused.
     fn decide(&self, context: Context<'_>) -> Result<Decision<Self::Made>, RejectedAttempt>;
 
-    /// What it came to, once its events were applied; `None` where the shard does not have it.
+    /// The outcome after its events were applied; `None` if the shard does not have it.
     fn outcome(
         &self,
         made: Self::Made,

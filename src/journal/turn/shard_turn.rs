@@ -28,12 +28,12 @@ use crate::time::UnixMs;
 use arc_swap::Guard;
 use std::sync::Arc;
 
-/// Expiries that one turn carries out before its command: few, so that no command pays for many.
+/// Maximum number of expiries in a turn before its command, so that no command pays for many.
 const EXPIRIES_BEFORE_COMMAND: usize = 8;
-/// Expiries that one turn of the sweeper carries out, so that no command waits long behind it.
+/// Maximum number of expiries in one turn of the sweeper, so that no command waits long behind it.
 const EXPIRIES_A_SWEEP: usize = 32;
 
-/// Lets the holds of one shard run out that are due; whether more are left.
+/// Expires holds of one shard that are due; returns whether more are left.
 pub(in crate::journal) fn sweep_shard(
     core: &JournalCore,
     id: ShardId,
@@ -47,7 +47,7 @@ pub(in crate::journal) fn sweep_shard(
     })
 }
 
-/// Whether holds are left that are due.
+/// Whether due holds are left.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(in crate::journal) enum MoreDue {
     Left,
@@ -67,7 +67,7 @@ pub(in crate::journal) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// Takes the shard's turn: nobody else changes it until the turn is dropped.
+    /// Takes the shard's turn: nothing else changes the shard until the turn is dropped.
     pub(in crate::journal) fn take(
         core: &'a JournalCore,
         id: ShardId,
@@ -119,7 +119,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Appends, applies, keeps the claims, gives back what the events free; where they end.
+    /// Appends and applies the events, keeps the claims, and gives back what the events free; returns
+    /// their end.
     pub(in crate::journal) fn commit(&mut self, decision: Decision) -> Result<Lsn, StorageFault> {
         let Decision {
             events,
@@ -146,12 +147,12 @@ impl Turn<'_> {
         events: &[Event],
         claims: Claims,
     ) -> Result<Lsn, StorageFault> {
-        // 1. Append, while this turn holds the shard: the shard's events stand in the log in the
-        // order in which they happened. Where it fails, dropping `claims` gives the units back, and
-        // nothing of the decision has happened.
+        // 1. Append while this turn holds the shard, so that the shard's events are in the log in the order
+        // in which they happened. If the append fails, dropping `claims` gives the units back, and nothing
+        // has happened.
         let (end, begins) = self.core.append(events, self.moment())?;
-        // 2. From here on the events own what was claimed. Before the append, a fault would lose the
-        // units; without this, dropping the claims would free units that were just sold.
+        // 2. From here on the events own the claimed units. Keeping the claims before the append would lose
+        // the units at a fault; not keeping them would free units that were just sold.
         claims.keep();
         // 3. Apply in the order of the log, as recovery does: a later event of the same decision may
         // build on an earlier one. What an event frees is given back after it is in the log, so a
@@ -174,14 +175,14 @@ impl Turn<'_> {
             // everything appended before its LSN has been counted.
             self.core.velocity.record(event, stamp);
         }
-        // 5. Publish what is looked at without a turn, and wake the sweeper if the next expiry is
+        // 5. Publish the figures that are read without a turn, and wake the sweeper if the next expiry is
         // earlier now.
         self.slot.note(&self.shard);
         self.core.background.expiry_moved(&self.shard);
         Ok(end)
     }
 
-    /// Changes the shard, and gives back in the shared cells what that frees.
+    /// Applies the event to the shard, and gives freed units and uses back to the shared cells.
     fn apply(&mut self, event: &Event, stamp: Stamp) {
         let limits = self.core.limits();
         let effects = self.shard.apply(event, stamp, &self.catalogue, limits);
@@ -209,7 +210,7 @@ impl Turn<'_> {
         Ok(Submitted::first(outcome, told))
     }
 
-    /// Writes down a refusal before anything was decided.
+    /// Records a refusal by a check before the command's own rules.
     pub(in crate::journal) fn refuse<Outcome>(
         self,
         attempt: &Attempt<'_>,
@@ -218,7 +219,7 @@ impl Turn<'_> {
         self.turn_away(attempt, reason.into())
     }
 
-    /// Writes the refusal down; it is told once durable where it leaves something behind.
+    /// Records the refusal. If it changes state, its answer waits until it is durable.
     pub(in crate::journal) fn turn_away<Outcome>(
         mut self,
         attempt: &Attempt<'_>,
@@ -241,7 +242,7 @@ impl Turn<'_> {
         })?;
         self.rules.count(found);
         let told = match reason.trace() {
-            // These say where a purchase is, which somebody may have written just now.
+            // These reveal the state of a purchase, whose last step may not be durable yet.
             Trace::Nothing
                 if matches!(reason, Refusal::WrongState | Refusal::IdempotencyInFlight) =>
             {
@@ -253,8 +254,8 @@ impl Turn<'_> {
         Ok(Submitted::refused(*rejection, attempt.origin.request, told))
     }
 
-    /// Where the refusal may be told from. One that is left out changes nothing, but its answer may
-    /// reveal what was appended just before.
+    /// Returns the LSN that must be durable before the refusal is revealed. Also for one that is left out:
+    /// its answer may reveal an earlier append.
     pub(in crate::journal) fn commit_refused(
         &mut self,
         mut refused: AttemptRefused,

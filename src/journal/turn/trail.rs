@@ -1,7 +1,7 @@
-//! Owns what is written down without a change of state: refusals of the front end, administrative acts.
+//! Owns records without a change of state: refusals of the front end, and administrative acts.
 //!
-//! Invariant: a refusal that leaves nothing behind may be left out, and the next one that is written
-//! down says how many were.
+//! Invariant: a refusal that changes no state may be left out, and the next recorded one says how many
+//! were.
 
 use super::shard_turn::Turn;
 use crate::engine::event::{AdminActed, AdminRefused, AttemptRefused, Event};
@@ -10,7 +10,7 @@ use crate::ids::{Lsn, ShardId};
 use crate::journal::core::JournalCore;
 use crate::journal::format::fault::StorageFault;
 
-/// The trail of attempts and acts.
+/// The audit trail of attempts and acts.
 pub struct Trail<'a> {
     core: &'a JournalCore,
 }
@@ -22,8 +22,8 @@ impl<'a> Trail<'a> {
 }
 
 impl Trail<'_> {
-    /// Writes down what the front end refused by itself, for the audit trail. Its answer need not
-    /// wait: the refusal leaves nothing behind.
+    /// Records a refusal that the front end decided alone. Its answer need not wait, because the refusal
+    /// changes no state.
     pub fn refuse(&self, mut refused: AttemptRefused) -> Result<(), StorageFault> {
         debug_assert_ne!(
             refused.reason.trace(),
@@ -41,13 +41,13 @@ impl Trail<'_> {
         self.core.append_fact(&event).map(drop)
     }
 
-    /// Writes down an administrative act; the LSN that must be durable before it is confirmed.
+    /// Records an administrative act; returns the LSN that must be durable before it is confirmed.
     pub fn admin_acted(&self, act: AdminActed) -> Result<Lsn, StorageFault> {
         self.core.append_fact(&Event::AdminActed(act))
     }
 
-    /// Writes down an administrative act that was refused, with the count of those left out before
-    /// it; the LSN of its end, `None` where this one is left out.
+    /// Records a refused administrative act, with the count of those left out before it; returns the LSN
+    /// of its end, or `None` if this one is left out.
     pub fn admin_refused(&self, mut refused: AdminRefused) -> Result<Option<Lsn>, StorageFault> {
         let kept = self
             .core
@@ -62,12 +62,12 @@ impl Trail<'_> {
             .map(Some)
     }
 
-    /// Refused administrative acts that were not written down.
+    /// Number of refused administrative acts that were not recorded.
     pub fn acts_left_out(&self) -> u64 {
         self.core.refused_acts.left_out()
     }
 
-    /// Refused attempts that were not written down.
+    /// Number of refused attempts that were not recorded.
     pub fn attempts_left_out(&self) -> u64 {
         self.core.refused_attempts.left_out()
     }

@@ -30,32 +30,30 @@ use crate::journal::turn::shard_turn::Turn;
 use crate::time::UnixMs;
 use std::ops::ControlFlow;
 
-/// What became of a webhook, and from when on it may be told.
+/// The effect of an accepted webhook, and when it may be answered.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct WebhookAccepted {
-    /// What was made of it.
     pub disposition: Disposition,
-    /// The purchase whose payment or refund is to be looked at now.
+    /// The purchase whose payment or refund must be looked up at the gateway now.
     pub look_at: Option<PurchaseId>,
-    /// Why a dispute cannot be placed, where it is one that our books have no place for.
+    /// Why a dispute cannot be booked, if it is one that our books have no place for.
     pub unplaced: Option<Unplaced>,
     /// The LSN that must be durable before it is answered.
     pub durable_at: Lsn,
 }
 
-/// Why a webhook is not let in, and from when on that may be told.
+/// Why a webhook is refused, and when that may be answered.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct WebhookNotAccepted {
-    /// Why, and what it is about.
     pub rejection: Rejection,
-    /// The LSN that must be durable before it is told; `None`: it reveals nothing.
+    /// The LSN that must be durable before the answer; `None`: the answer reveals nothing.
     pub durable_at: Option<Lsn>,
 }
 
-/// Purchases that one turn of a shard looks at, while one is searched for.
+/// Maximum number of purchases that one turn of a shard reads during a search.
 const PURCHASES_A_TURN: usize = 4_096;
 
-/// What lets webhooks in.
+/// Accepts webhooks.
 pub struct WebhookIntake<'a> {
     core: &'a JournalCore,
 }
@@ -67,13 +65,13 @@ impl<'a> WebhookIntake<'a> {
 }
 
 impl WebhookIntake<'_> {
-    /// Lets a webhook in whose signature and timestamp are good. Refused, with nothing left behind:
-    /// [`Refusal::ReplayedNonce`]; [`Refusal::Overloaded`] where no more can be remembered just
-    /// now; [`Refusal::WrongState`] for a dispute of a payment whose capture is not known yet.
-    /// What could change nothing leaves nothing behind either: it is [`Disposition::Ignored`].
+    /// Accepts a webhook with a valid signature and timestamp. A refusal changes nothing:
+    /// [`Refusal::ReplayedNonce`]; [`Refusal::Overloaded`] if no more can be remembered now;
+    /// [`Refusal::WrongState`] for a dispute of a payment whose capture is not known yet. A webhook that
+    /// can change nothing is not recorded: it is [`Disposition::Ignored`].
     ///
-    /// The same delivery again is refused where its form has nonces. Elsewhere it is a duplicate
-    /// like any other, only that nothing is written: whoever caught one could send it for ever.
+    /// A repeated delivery is refused if its form has nonces. In other forms it is a duplicate that is
+    /// not recorded, because an attacker who captured a delivery could send it for ever.
     pub fn receive(
         &self,
         command: &ReceiveWebhook,
@@ -111,16 +109,17 @@ impl WebhookIntake<'_> {
         }
     }
 
-    /// Where a webhook with this nonce was let in: the LSN that must be durable before that is told.
+    /// If a webhook with this nonce was accepted: the LSN that must be durable before that is revealed.
     pub fn knows_nonce(&self, nonce: u64) -> Option<Lsn> {
-        // Whoever remembers one appends it in the same turn.
+        // A nonce is remembered and its event appended within one turn of webhooks, so the end of the log
+        // read within a turn covers the event.
         let _one_at_a_time = self.core.webhook_turn.lock();
         let moment = self.core.clock.moment();
         let known = self.core.seen.knows_nonce(Fingerprint::new(nonce), moment);
         known.then(|| self.core.appended())
     }
 
-    /// Whether this delivery, or what it reports, was let in before.
+    /// Whether this delivery, or its event in another delivery, was accepted before.
     pub fn knows(&self, command: &ReceiveWebhook) -> bool {
         let moment = self.core.clock.moment();
         match self.core.seen.look(command, moment) {
@@ -129,9 +128,8 @@ impl WebhookIntake<'_> {
         }
     }
 
-    /// The purchase whose payment the gateway calls `authorization`. Looks at every purchase, one
-    /// shard after the other and some in each turn: for what is rare, on a thread that serves
-    /// nobody.
+    /// The purchase whose authorization has this id at the gateway. Reads every purchase, shard by shard
+    /// and some in each turn: call it rarely, and on a background thread.
     pub fn purchase_of(&self, authorization: &AuthorizationId) -> Option<PurchaseId> {
         ShardId::all().find_map(|id| {
             let mut from = 0;
@@ -147,20 +145,20 @@ impl WebhookIntake<'_> {
         })
     }
 
-    /// Whether the refund of this number, or the last one, succeeded by our books.
+    /// Whether the refund with this number, or the last one, succeeded by our books.
     pub fn refund_succeeded(&self, purchase: PurchaseId, number: Option<u32>) -> bool {
         let shard = self.core.shard(purchase.shard());
         shard.refund_succeeded(purchase, number)
     }
 
-    /// Whether a payment is under way that was begun by this instant and of which it is not known
-    /// what the gateway calls it. Takes each shard's turn.
+    /// Whether a payment is in progress that started at or before this instant and whose authorization is
+    /// not known yet. Takes each shard's turn.
     pub fn awaits_authorization(&self, begun_by: UnixMs) -> bool {
         ShardId::all().any(|id| self.core.shard(id).awaits_authorization(begun_by))
     }
 
-    /// Whether a webhook changes nothing, however often it is told: it means nothing here, or is a
-    /// hint about what is none of ours. A dispute that finds no purchase is worth a line of the log.
+    /// Whether a webhook can never change anything: it has no meaning here, or is a hint about a payment
+    /// that is not ours. A dispute without a purchase does not count: it must be logged.
     fn changes_nothing(&self, command: &ReceiveWebhook) -> bool {
         let known = |id: PurchaseId| self.core.shard(id.shard()).owner_of(id).is_some();
         match command.kind {
@@ -231,7 +229,7 @@ impl WebhookIntake<'_> {
     }
 }
 
-/// Whether such a webhook says that the gateway's books are worth a look.
+/// Whether a webhook of this kind is a reason to look up the gateway's books.
 const fn hints(kind: WebhookKind) -> bool {
     match kind {
         WebhookKind::PaymentAuthorized

@@ -164,7 +164,7 @@ impl Front {
         answer.into_response(id)
     }
 
-    /// The answer to an administrative act, which goes on where whoever asked is gone.
+    /// The answer to an administrative act. The act continues if its client disconnects.
     async fn answer_act(
         self: &Arc<Self>,
         act: Act,
@@ -283,7 +283,7 @@ impl Front {
     }
 }
 
-/// What every answer of a request carries, whatever it says.
+/// The headers that every answer of a request has.
 #[derive(Copy, Clone)]
 struct Seal {
     access: Access,
@@ -301,7 +301,7 @@ impl Seal {
 
     fn on(self, mut answer: Answer) -> Answer {
         if self.access != Access::Open {
-            // What a key opens is nobody else's to keep.
+            // No cache may keep an answer that needs a key.
             answer = answer.with(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         match self.after {

@@ -64,8 +64,8 @@ impl WebhookKey {
         }
     }
 
-    /// The secrets that `text` would be, whatever its length: one that serves another purpose, to
-    /// be compared with.
+    /// The secrets that `text` could mean, of any length. `text` serves another purpose; compare a new
+    /// secret with it.
     pub fn readings(text: &str) -> Vec<Self> {
         let standard = text.strip_prefix(STANDARD_PREFIX);
         let standard = standard.and_then(|text| Base64::decode_vec(text).ok());

@@ -47,7 +47,7 @@ pub enum About {
     Authorization(AuthorizationId),
     /// Nothing that could be one of ours.
     Nothing,
-    /// An object of which it gives the name and no more (a thin event of Stripe's).
+    /// An object by its id only (a thin event of Stripe's).
     NamedOnly,
 }
 
@@ -193,7 +193,7 @@ fn own(
     let kind = WebhookKind::parse(&body.kind);
     let data = body.data.unwrap_or_default();
     let about = match &data.purchase_id {
-        // Whatever is no name of a purchase is none of ours.
+        // A text that is not the id of a purchase is not about one of ours.
         Some(text) => PurchaseId::parse_purchase(text).map_or(About::Nothing, About::Purchase),
         None if kind == WebhookKind::Other => About::Nothing,
         None => return Err(malformed("data.purchase_id", "is missing")),

@@ -89,8 +89,7 @@ pub struct WebhookClaim {
 }
 
 impl WebhookClaim {
-    /// [`Refusal::InvalidSignature`] where the headers hold no signature that could be good,
-    /// whatever the body.
+    /// [`Refusal::InvalidSignature`] if the headers have no signature that could be valid for any body.
     pub fn read(endpoint: Endpoint, headers: &HeaderMap) -> Result<Self, Refusal> {
         let claim = match endpoint {
             Endpoint::Payment => payment(headers),
@@ -121,8 +120,8 @@ impl WebhookClaim {
         })
     }
 
-    /// The secret that one of the signatures was made with. Every secret of the form is tried with
-    /// every signature, whatever the earlier ones gave.
+    /// The secret of one of the signatures. Every secret of the form is compared with every signature,
+    /// even after a match, so that the time does not depend on the secrets.
     fn signer(&self, secrets: &Secrets, body: &[u8]) -> Option<WebhookSecretId> {
         let known = secrets.known();
         let format = self.delivery.format();

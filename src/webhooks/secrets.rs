@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The most secrets of the configuration, and again of those added while running. Each costs an
-/// HMAC over the body of whatever strangers send.
+/// Maximum number of secrets in the configuration, and of those added at run time. Each costs an HMAC
+/// over the body of every request, before its sender is known.
 pub const SECRETS_MAX: usize = 16;
 
 /// A secret with its name.
@@ -84,7 +84,7 @@ pub struct Reloaded {
 #[derive(Debug)]
 pub struct Secrets {
     known: ArcSwap<Vec<Secret>>,
-    /// Taken by whoever changes `known`.
+    /// Locked during a change of `known`.
     aside: Mutex<InactiveSecrets>,
 }
 
@@ -110,8 +110,8 @@ impl InactiveSecrets {
     }
 }
 
-/// The right to add one secret, whose name and key nobody else can take meanwhile; given up when
-/// dropped.
+/// The right to add one secret. No other caller can take its name or key meanwhile; dropping it
+/// releases both.
 #[derive(Debug)]
 pub struct Reservation {
     secrets: Arc<Secrets>,

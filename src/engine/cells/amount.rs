@@ -1,14 +1,14 @@
-//! A sum of money with an upper bound, which many buyers add to: what was bought with one card, say.
+//! A sum of money with an upper bound, to which many buyers add: for example the amount bought with one card.
 //!
-//! 1. A claim never takes the sum past the bound that it is claimed under. The bound may be another the next time;
-//!    a sum may stand above it, and then nothing more is taken.
+//! 1. A claim never takes the sum past its bound. Each claim brings its own bound; while the sum is above it, the
+//!    claim takes nothing.
 //! 2. A retired cell stays retired: nothing is taken from it or given back to it any more, so that a table of
 //!    cells can remove one while other threads still read it.
 //! 3. Only a cell whose sum is zero is retired, unless by force.
-//! 4. A sum that comes to [`FULL`] stays there: it is over every limit, and what was given back of it could not be told
-//!    from what never fitted. It counts exactly again once it is made anew from the purchases.
+//! 4. A sum that reaches [`FULL`] stays there: it is over every limit, and it no longer knows how much did not fit, so
+//!    giving back would make it wrong. It is exact again once it is derived from the purchases.
 //!
-//! Which currency it is, whose sum, and for how long it counts, it does not know.
+//! Left out: the currency, the owner of the sum, and the period for which it counts.
 
 use super::sync::{AtomicU64, Ordering};
 
@@ -80,7 +80,7 @@ impl AmountCell {
         }
     }
 
-    /// Adds what was taken already, whatever the bound is now; at most up to [`FULL`].
+    /// Adds an amount that was taken already, without a bound; at most up to [`FULL`].
     pub fn count(&self, amount: u64) -> Taken {
         let counted = self
             .word
@@ -100,7 +100,7 @@ impl AmountCell {
             .is_ok()
     }
 
-    /// Retires the cell whatever its sum is: nothing is counted in it any more.
+    /// Retires the cell with any sum: nothing is counted in it any more.
     pub fn retire(&self) {
         self.word.store(RETIRED, Ordering::Release);
     }

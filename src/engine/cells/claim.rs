@@ -1,10 +1,10 @@
-//! The guard for what has been taken from a shared counter but does not stand in the log yet.
+//! The guard for units taken from a shared counter whose event is not in the log yet.
 //!
 //! 1. A [`Claim`] that is dropped gives back exactly what it took; one that is kept gives back nothing.
 //! 2. Keeping is explicit and consumes the guard: an early return in `decide` can only ever give back.
 //!
-//! The guard is generic over how the cell is reached (a reference, an `Arc`, an `Arc` to whatever owns the cell), so
-//! that a decision can carry it along without borrowing. Which counter it is, and what a unit means, it does not know.
+//! The guard is generic over the way to the cell (a reference, an `Arc`, an `Arc` to the cell's owner), so that a
+//! decision can carry it without borrowing. Left out: which counter it is, and what a unit means.
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,13 +1,12 @@
 //! The last distinct values of one key: for each value the latest instant at which it was seen.
 //!
-//! 1. Of all values ever recorded the cell holds the `depth` whose latest instants are the largest,
-//!    each with that instant, whatever the order, the threads, and however often each was recorded.
-//! 2. Most keys only ever see one value: it stands in the cell itself, and its instant only grows.
-//!    The second value makes a list of both, which is the truth from then on.
-//! 3. An instant recorded for the one value while the list is made is not lost: the second of the
-//!    two, the recorder or the maker of the list, carries it over.
-//! 4. What readers see of a list was whole at one moment: a record replaces the list, it never
-//!    changes one.
+//! 1. Of all values ever recorded the cell holds the `depth` with the latest instants, each with that
+//!    instant. Order, threads and repetitions make no difference.
+//! 2. Most keys have one value: the cell itself holds it, and its instant only grows. The second
+//!    value creates a list of both, which replaces the cell's own value.
+//! 3. An instant recorded for the single value during the creation of the list is not lost: of the
+//!    two threads, the later one copies it into the list.
+//! 4. A reader sees a list as it was at one moment: a record replaces the list and never changes it.
 //!
 //! "More than N distinct values in W" is exactly "of the (N+1)th latest value the latest instant is
 //! younger than W". Values are digests of 64 bits under a seed of the log's: two of the few that

@@ -6,8 +6,8 @@
 //!
 //! 1. A claim never passes its bound ([`StockCell`], [`PromotionCell`], [`AmountCell`]).
 //! 2. A fingerprint is fresh to exactly one caller within the retention ([`ReplayGuard`]).
-//! 3. Of a key's instants, or of its distinct values, the latest are kept, whatever the order and however often they
-//!    are applied ([`VelocityTable`]).
+//! 3. Of a key's instants, or of its distinct values, the latest are kept. Neither the order nor a repetition makes a
+//!    difference ([`VelocityTable`]).
 //!
 //! Left out on purpose: who may claim what, and when a claim becomes an event. That is the shard's `decide`.
 

@@ -9,17 +9,17 @@
 //!
 //! **Rotation.** Two tables are live, current and previous; the time a caller brings turns them. A
 //! caller first makes sure that the fingerprint is not in the previous table *and never will be*:
-//! where its probe ends at an empty slot it writes `SEALED` there. A slot is written once, so a
-//! straggler who still takes the previous table for the current one finds either the fingerprint's
-//! slot sealed, and looks again, or it was first, and the caller finds the fingerprint. Either way
-//! one slot decides, by one compare-and-swap. A straggler two generations late writes into a table
-//! nobody reads any more; its own instant is then older than the retention for everybody else. And
-//! a caller whose clock stands more than the skew before the current generation is turned away:
-//! what it asks about may be forgotten.
+//! if its probe ends at an empty slot, it writes `SEALED` there. A slot is written once. So a
+//! thread that still takes the previous table for the current one either finds the fingerprint's
+//! slot sealed and tries again, or it was first and the caller finds the fingerprint. Either way
+//! one compare-and-swap on one slot decides. A thread that is two generations late writes into a
+//! table that no other thread reads; for all others its instant is older than the retention. A
+//! caller whose clock is more than the skew before the current generation is refused, because its
+//! fingerprint may be forgotten.
 //!
 //! **Memory.** A table has twice its capacity in slots, rounded up to a power of two, of 8 bytes:
 //! 16 to 32 bytes for each fingerprint of the capacity, twice for two generations, and once more
-//! while an old table is let go. Tables come zeroed from the allocator; their pages cost memory
+//! while an old table is freed. Tables come zeroed from the allocator; their pages cost memory
 //! when they are first written.
 //!
 //! Left out: what a fingerprint is made of (callers cut a SHA-256), and the clock.
@@ -64,17 +64,17 @@ impl Fingerprint {
     }
 }
 
-/// What the guard says to a fingerprint.
+/// The guard's answer to a fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Not seen within the retention; remembered from now on.
     Fresh,
-    /// Seen before. Also said of one seen longer ago than the retention, as long as its generation lives.
+    /// Seen before. Also the answer if it was seen longer ago than the retention, while its generation lives.
     Replayed,
-    /// No room is left in this generation: nothing was remembered, and nothing may be let through.
+    /// No room is left in this generation: nothing was remembered, and the caller must refuse.
     Full,
-    /// The instant lies so far behind other callers' that a use within the retention may be forgotten already. Nothing
-    /// was remembered, and nothing may be let through; with a fresh reading of the clock the caller may ask again.
+    /// The instant is so far behind other callers' that a use within the retention may be forgotten already. Nothing
+    /// was remembered, and the caller must refuse; it may ask again with a new reading of the clock.
     Late,
 }
 
@@ -86,13 +86,13 @@ pub struct GuardFull;
 /// One generation as it goes into a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationExport {
-    /// The last instant of which the generation may hold fingerprints, in milliseconds.
+    /// The last instant whose fingerprints the generation may hold, in milliseconds.
     pub last_ms: u64,
     /// Its fingerprints, in no order.
     pub fingerprints: Vec<Fingerprint>,
 }
 
-/// The guard. All calls take `&self`, wait for nobody and may come from any thread.
+/// The guard. All calls take `&self`, never wait, and may come from any thread.
 pub struct ReplayGuard {
     generation_ms: u64,
     slots: usize,
@@ -177,7 +177,7 @@ impl ReplayGuard {
         loop {
             let live = self.live.load();
             if live.generation < generation {
-                // Whoever turned it, it is turned.
+                // If the replacement fails, another thread has turned the generation.
                 let next = live.turned_to(generation, self.slots);
                 let _ = self.live.replace(&live, next);
                 continue;

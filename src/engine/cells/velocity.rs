@@ -4,14 +4,14 @@
 //! 1. A key's answer is exact for every window, as long as the key is in the table: see [`VelocityCell`] and
 //!    [`DistinctCell`].
 //! 2. At most `keys_max` keys: a key is added only with a place of its own.
-//! 3. An instant is recorded under a lock that readers share and that taking the key out needs alone, so none is lost
-//!    with its key. The lock is that of one of the map's [`SHARDS`], and held for as long as a cell is written or read, or
-//!    the shard grows: cells themselves know no locks, and no table ever stops to copy itself as a whole.
+//! 3. An instant is recorded under a shared lock, and a key is removed under the exclusive one, so no instant is lost
+//!    with its key. Each of the map's [`SHARDS`] has a lock, held while a cell is written or read or the shard grows.
+//!    Cells themselves have no locks, and the table never copies itself as a whole.
 //!
 //! **At the bound** a new key takes the place of the one whose latest instant is the oldest among [`SAMPLE`] keys next
-//! to each other at a random place, and only of one whose latest instant is of an earlier millisecond than its own: the
-//! keys that one attempt names never push each other out. Where none such is found the newcomer is not taken in. Both
-//! are counted ([`VelocityTable::given_up`]).
+//! to each other at a random place, if that instant is in an earlier millisecond than its own: so the keys of one
+//! attempt never replace each other. If there is no such key, the new key is not added. Both are counted
+//! ([`VelocityTable::given_up`]).
 //!
 //! **Memory.** For a key with up to 6 instants about 130 bytes: 80 for key and entry, 24 for its place, the rest for
 //! the map; 8 bytes for each further slot, of which there are 16, 32, 64 and so on up to the depth as they are needed.
@@ -58,7 +58,7 @@ const SHARDS: usize = 1_024;
 /// A key: 128 bits of a digest over dimension and value.
 pub type KeyDigest = u128;
 
-/// Cells by key, bounded in keys and, by what is asked for with each record, in items for each.
+/// Cells by key. The number of keys is bounded; each record bounds the items of its cell.
 pub struct VelocityTable<C: Cell = VelocityCell> {
     cells: DashMap<KeyDigest, Entry<C>, FixedState>,
     /// Three words for each place, see [`Place`]. Memory that no key has needed yet is never touched.
@@ -119,7 +119,7 @@ impl Place<'_> {
         joined(self.key.map(|half| half.load(Ordering::Relaxed)))
     }
 
-    /// Its owner's, who does not need it: whoever picks it up owns it.
+    /// Makes the place spare. Call it as its owner; the next thread that takes it owns it.
     fn put_back(&self) {
         self.seen.store(SPARE, Ordering::Relaxed);
     }
@@ -238,7 +238,7 @@ impl<C: Cell> VelocityTable<C> {
         Added::Done
     }
 
-    /// A place nobody has had yet.
+    /// A place that was never used.
     fn new_place(&self) -> Option<usize> {
         let in_range = |place: &usize| *place < self.keys_max();
         if self.places_given.load(Ordering::Relaxed) >= self.keys_max() as u64 {
@@ -313,9 +313,9 @@ impl<C: Cell> VelocityTable<C> {
         None
     }
 
-    /// A random one of the samples that the places divide into, the last of which may begin again with the first places:
-    /// so a sample lies in few cache lines. Splitmix over a counter: no thread-local state, no clock, and the same in
-    /// every run.
+    /// Draws one of the samples into which the places are divided, so that a sample lies in few cache lines. The last
+    /// sample may wrap around to the first places. Splitmix over a counter: no thread-local state, no clock, and the
+    /// same in every run.
     fn draw(&self) -> usize {
         let mut bits = self
             .turnover

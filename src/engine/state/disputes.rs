@@ -1,16 +1,15 @@
-//! Owns what a word about a dispute makes of its purchase: which dispute it is about, whether it
-//! counts, and where the purchase is then. Pure.
+//! Owns the effect of a report about a dispute on its purchase: which dispute it means, whether it
+//! counts, and the purchase's state afterwards. Pure.
 //!
 //! Invariants:
-//! 1. Of one dispute the latest word counts, by the instant at which the gateway says that it
-//!    happened; of one instant an end outranks the beginning, and a win the loss. A lost dispute is
-//!    not opened again, whatever the instant of its beginning; it may be won. The order of arrival
-//!    makes no difference, as long as the gateway names its disputes. One exception: a word that
-//!    changes nothing that is shown is not kept, so a second beginning that arrives before a win of
-//!    an earlier instant does not outrank it.
-//! 2. All lost disputes together take at most what was captured; each takes its own amount.
-//! 3. A dispute that the gateway names is found by its name. Of those without one, amounts tell one
-//!    from another, and a beginning after an end is another dispute.
+//! 1. The latest report of a dispute counts, by the instant at which the gateway says it happened. At
+//!    the same instant an end outranks a beginning, and a win outranks a loss. A lost dispute is
+//!    never opened again, but may be won. The order of arrival makes no difference if the gateway
+//!    gives its disputes ids. One exception: a report that changes nothing visible is not kept, so a
+//!    second beginning that arrives before a win with an earlier instant does not outrank the win.
+//! 2. All lost disputes together take at most the captured amount; each takes its own amount.
+//! 3. A dispute with an id is found by its id. Disputes without one are distinguished by their
+//!    amounts, and a beginning after an end is another dispute.
 //!
 //! Deliberately absent: reward tokens and events (`decide`).
 

@@ -1,8 +1,8 @@
-//! Owns the words that a refusal's facts are made of: what one fact is, and by what scopes, bars and
-//! lists a refusal tells more than its reason.
+//! Owns the types of a refusal's facts: the value of one fact, and the enums and lists in facts, such
+//! as the scope of a limit or the reason why a promotion does not apply.
 //!
-//! Invariants: each is `Copy` and of bounded size, so that facts cost a refusal nothing; the words
-//! are the contract's. Deliberately absent: which facts a refusal has (`rejection`).
+//! Invariants: each type is `Copy` and of bounded size, so a refusal with facts needs no allocation;
+//! their words are those of the API. Deliberately absent: which facts a refusal has (`rejection`).
 
 #![allow(
     missing_docs,
@@ -15,14 +15,14 @@ use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
-/// What one fact is.
+/// The value of one fact.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// A number, in minor units where it is money.
+    /// A number; an amount of money is in minor units.
     Number(i128),
     /// A word of the program.
     Word(&'static str),
-    /// A currency, in which every number of money beside it is.
+    /// The currency of every amount among the same facts.
     Currency(Currency),
     /// An instant.
     Instant(UnixMs),
@@ -30,23 +30,23 @@ pub enum Fact {
     Hold(PurchaseId),
     /// A purchase's id.
     Purchase(PurchaseId),
-    /// Currencies that would do.
+    /// Currencies that would be accepted.
     Currencies(CurrencyList),
     /// There is none.
     Null,
 }
 
-/// What bars another try of a card.
+/// Why a card may not be tried again now.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum CardBar {
-    /// A decline after which its network allows none.
+    /// The network allows no further try after this decline.
     Final,
-    /// So many declines after which its network allows some.
+    /// The network's number of tries after such declines is used up.
     Limit,
 }
 
 impl CardBar {
-    /// The word, the advice after those declines.
+    /// The API's word, which is the advice given with those declines.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Final => "never",
@@ -55,7 +55,7 @@ impl CardBar {
     }
 }
 
-/// What has no price in a currency.
+/// Which of the two has no price in a currency.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum PricedBy {
     /// The product.
@@ -74,12 +74,12 @@ impl PricedBy {
     }
 }
 
-/// Currencies that would do: the first ones, in the drop's order.
+/// The first currencies that would be accepted, in the order of the product's prices.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct CurrencyList([Option<Currency>; Self::MAX]);
 
 impl CurrencyList {
-    /// Currencies that are told. More would make every refusal larger, and help nobody more.
+    /// Maximum number of currencies in the list. More would make every refusal larger.
     pub const MAX: usize = 8;
 
     /// Each of them.
@@ -98,7 +98,7 @@ impl FromIterator<Currency> for CurrencyList {
     }
 }
 
-/// Whose purchases a limit of amounts counts.
+/// The scope of a limit of amounts.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum SpendingScope {
     /// The buyer's.
@@ -120,7 +120,7 @@ impl SpendingScope {
     }
 }
 
-/// What there may be only so many of.
+/// A limited quantity.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum QuotaScope {
     /// Attempts of a buyer.
@@ -158,7 +158,7 @@ impl QuotaScope {
     }
 }
 
-/// Whose uses of a promotion are counted.
+/// The scope of a promotion's limit.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum UsesScope {
     /// All buyers'.
@@ -180,13 +180,13 @@ impl UsesScope {
 /// What a refund conflicts with.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub enum RefundBar {
-    /// Another sum went back than the order says.
+    /// The request's `previously_refunded` differs from the refunded amount.
     Stale,
-    /// Another refund is under way.
+    /// Another refund is in progress.
     UnderWay,
     /// Units go back into stock only with the refund that leaves nothing.
     Restock,
-    /// The purchase has as many refunds as are kept; only one of all that is left is taken.
+    /// The purchase has the maximum number of refunds; only one of the whole rest is accepted.
     TooMany,
 }
 

@@ -1,8 +1,8 @@
 //! Owns one dispute: its amount, its status, and which report about it counts.
 //!
-//! Invariant: where it is follows from its latest beginning and its latest end, so that the order in
-//! which the two were told makes no difference.
-//! Deliberately absent: what a word makes of a purchase (`state::disputes`).
+//! Invariant: its status follows from its latest beginning and its latest end, so the order in which
+//! the two were reported makes no difference.
+//! Deliberately absent: the effect of a report on the purchase (`state::disputes`).
 
 use crate::ids::DisputeId;
 use crate::money::{Amount, Tokens};
@@ -36,14 +36,14 @@ impl DisputeStatus {
 /// Where a dispute's amount comes from.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
 pub enum AmountFrom {
-    /// The gateway said it, with the latest word that had one.
+    /// The gateway named it, in the latest report that had an amount.
     Gateway {
-        /// When that word happened.
+        /// The instant of that report.
         at: UnixMs,
-        /// What it said.
+        /// The status in that report.
         status: DisputeStatus,
     },
-    /// It did not: all that was left of the purchase.
+    /// The gateway did not name it: the whole rest of the purchase is assumed.
     Assumed,
 }
 
@@ -59,7 +59,8 @@ pub enum DisputeOutcome {
     Won = 1,
 }
 
-/// An end of a dispute; the later one outranks the earlier, and of one instant a win the loss.
+/// An end of a dispute. The later one outranks the earlier one; at the same instant a win outranks a
+/// loss.
 #[derive(
     Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Archive, Serialize, Deserialize,
 )]
@@ -75,21 +76,21 @@ pub struct DisputeEnd {
 pub struct Dispute {
     /// The gateway's id, if it has one.
     pub id: Option<DisputeId>,
-    /// When it was opened: the earliest beginning that was told, or else the earliest end.
+    /// When it was opened: its earliest reported beginning, or else its earliest end.
     pub opened_at: UnixMs,
-    /// The latest beginning that was told, where one was.
+    /// Its latest reported beginning; `None` if none was reported.
     pub opened_last: Option<UnixMs>,
-    /// Its latest end, where it ended.
+    /// Its latest end; `None` while it is open.
     pub ended: Option<DisputeEnd>,
-    /// How much of the purchase it is about.
+    /// The disputed amount.
     pub amount: Amount,
     pub amount_from: AmountFrom,
-    /// Reward tokens that were asked back with it.
+    /// Reward tokens reclaimed with it.
     pub asked_back: Tokens,
 }
 
 impl Dispute {
-    /// Where it is. A win may be followed by another beginning; a loss is final but for a win.
+    /// Its status. After a win it may be opened again; after a loss only a win is possible.
     pub fn status(&self) -> DisputeStatus {
         match self.ended {
             None => DisputeStatus::Opened,
@@ -101,7 +102,7 @@ impl Dispute {
         }
     }
 
-    /// When the word that counts happened.
+    /// The instant of the report that counts.
     pub fn reported_at(&self) -> UnixMs {
         match (self.status(), self.ended) {
             (DisputeStatus::Lost | DisputeStatus::Won, Some(end)) => end.at,

@@ -219,7 +219,7 @@ impl CatalogueCalls {
         let acted = |change: &Revision<PromotionView>| {
             let before = change.before.as_ref().map(terms::promotion_for_admin);
             let after = terms::promotion_for_admin(&change.after);
-            // As it was set first, whatever its case here.
+            // The code as it was first set: the path may have it in another case.
             let target = Some(change.after.code.as_str());
             call.acting().acted(target, before.as_ref(), Some(&after))
         };

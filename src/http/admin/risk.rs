@@ -319,7 +319,7 @@ fn rating_of(body: &[u8], now: UnixMs) -> Result<Rating, Vec<FieldError>> {
         risk_score: fields.small(nullable("risk_score"), 0, RISK_SCORE_MAX),
         account_since: fields.time(nullable("account_since")),
     };
-    // Risk rules go by the account's age, and nobody is to get a younger one than new.
+    // Risk rules use the account's age, which must not be negative.
     if rating.account_since.is_some_and(|since| since > now) {
         fields.wrong("account_since", format!("must be at most now, {now}"));
     }

@@ -40,14 +40,14 @@ pub struct Malformed {
     pub about: Option<AboutOrder>,
 }
 
-/// What a refusal says of the order: what it asked for, and what would do.
+/// The part of a refusal about the order: what it asked for, and what would be accepted.
 #[derive(Debug)]
 pub struct AboutOrder {
-    /// A sentence that needs no escape; `None`: that of the reason.
+    /// A sentence without characters that JSON escapes; `None`: the reason's sentence.
     pub detail: Option<String>,
     /// An object.
     pub facts: Value,
-    /// When it may be told.
+    /// The LSN that must be durable before the answer.
     pub durable_at: Option<Lsn>,
 }
 
@@ -128,8 +128,8 @@ pub trait AttemptKind {
     /// The next step after an outcome.
     fn next(&self, outcome: Self::Outcome) -> AfterSubmit<Self::Begun>;
 
-    /// What `reason` says of the order beside the engine's facts. Where a refusal is remembered under its
-    /// key, that follows from the order alone, so that it is the same when it is told again.
+    /// The facts of `reason` about the order, beside the engine's. If the refusal is stored under its key,
+    /// they must follow from the order alone, so that a replay shows the same.
     fn about(&self, _order: &Self::Order, _reason: Refusal) -> Option<AboutOrder> {
         None
     }

@@ -56,7 +56,7 @@ impl Call {
         )
     }
 
-    /// Whether the body comes in a coding, of which none is taken.
+    /// Whether the body has a content coding; none is supported.
     pub(super) fn has_coding(&self) -> bool {
         let mut codings = self.parts.headers.get_all(CONTENT_ENCODING).iter();
         codings.any(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity"))
@@ -88,7 +88,7 @@ impl Call {
     }
 }
 
-/// `text` where it may be repeated. The form of ids is that of a plain word.
+/// `text` if an answer may repeat it: only a plain word, in the form of an id.
 fn plain(text: &str) -> Option<&str> {
     (UserId::parse(text).is_some() && !holds_card_number(text)).then_some(text)
 }

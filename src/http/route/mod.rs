@@ -181,15 +181,15 @@ macro_rules! routes {
     };
 }
 
-/// The answer of a handler. The future of every one that is not `Hot` stands apart: the future of an
-/// answer has the size of the largest in it, and hyper moves it for each request.
+/// The answer of a handler. Every handler that is not `Hot` has its future boxed: the future of all
+/// answers is as large as the largest one in it, and hyper moves it for each request.
 macro_rules! answer {
     (Hot $route:expr, $to:ident, $call:ident, $body:ident, $answer:expr) => {
         $answer
     };
     ($route:expr, $to:ident, $call:ident, $body:ident, $answer:expr) => {
         Box::pin(async move {
-            // A slot is for work. A body that its sender withholds is none yet.
+            // Take a slot only once the body has begun: a sender that withholds it must not block others.
             let waits_for_body = !$body.is_end_stream() && $route.reads_body();
             if !waits_for_body && let Err(reason) = $to.worker.enter(&$call.slot).await {
                 return $call.problem(reason);
@@ -200,7 +200,7 @@ macro_rules! answer {
     };
 }
 
-// What is asked for most stands first.
+// The most frequent routes first.
 #[rustfmt::skip]
 routes! { (to, call, body)
     Buy:            POST   "/limited/buy",                          Shop,    Counts(Flow::Buy),                     Body Hot => to.buying.buy(&call, body).await;

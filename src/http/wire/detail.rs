@@ -315,7 +315,7 @@ pub(in crate::http) fn declined(view: &DeclineView) -> String {
     sentences.join(" ")
 }
 
-/// What was charged for a payment of which the shop has nothing.
+/// What the gateway charged for a payment that the shop did not get.
 fn charged(returned: Option<ReturnedMoney>) -> String {
     let Some(ReturnedMoney { amount, currency }) = returned else {
         return "Nothing was charged.".to_owned();

@@ -148,7 +148,7 @@ impl Fields {
             [] => "this request has no fields".to_owned(),
             known => format!("known fields: {}", known.join(", ")),
         };
-        // The form of ids is that of a plain word.
+        // Repeat only a plain word, in the form of an id.
         let plain = UserId::parse(&name).is_some() && !holds_card_number(&name);
         if plain && self.unknown_named < UNKNOWN_NAMED_MAX {
             self.unknown_named += 1;
@@ -335,8 +335,8 @@ const fn turns_text(c: char) -> bool {
     )
 }
 
-/// Unicode's formatting characters that nobody sees, and tag characters, which spell a text that nobody
-/// sees. Joiners and variation selectors are none of them: scripts and pictures need them.
+/// Unicode's invisible formatting characters, and tag characters, which spell an invisible text. Joiners
+/// and variation selectors are allowed: scripts and emoji need them.
 const fn hides(c: char) -> bool {
     matches!(
         c,

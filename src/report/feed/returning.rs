@@ -77,7 +77,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         })
     }
 
-    /// Where both histories parted, as far as can be told.
+    /// The LSN at which both histories differ, as far as it is known.
     async fn parting(&mut self, from: &Cursor) -> Result<Lsn, Failed> {
         let first = self.journal.tail().first_lsn();
         let parting = tokio::time::timeout(TAKE_BACK_MAX, self.deliver.parting());

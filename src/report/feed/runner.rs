@@ -69,7 +69,7 @@ enum Halt {
 }
 
 pub(super) enum Failed {
-    /// The sink is to stop, or its log to be let go.
+    /// The sink must stop, or its log may be removed.
     Ordered,
     Rejected(String),
     Later(String),

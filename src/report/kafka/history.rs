@@ -1,10 +1,10 @@
 //! Owns what a message says about the history of the log that it comes from.
 //!
-//! LSNs are given again where a restored or copied directory goes on, so an event is named by its LSN
-//! together with a generation, which stands in `ce_source`. It is the generation that wrote the event, or
-//! that of the acceptance that took events of another history back in front of it: a copy writes on in
-//! its old generation until it is accepted. Each message also carries a stamp, the place of the newest
-//! event that the topic has, from which the next start tells whether the topic has this history.
+//! A restored or copied directory assigns LSNs again, so an event is named by its LSN and a generation,
+//! which is in `ce_source`. It is the generation that wrote the event. A copy continues in its old
+//! generation until it is accepted; if the acceptance takes events of another history back, the events
+//! before it get its generation. Each message also has a stamp, the position of the newest event in the
+//! topic, by which the next start decides whether the topic has this history.
 //! Invariants: 1. `ce_source` and `ce_id` name one event over all histories, and a repeat has the same;
 //! 2. within a partition stamps of one generation only grow, over repeats and redriven dead letters too.
 //! Deliberately absent: reading and writing topics.
@@ -22,7 +22,7 @@ pub(super) const STAMP: &str = "holdfast_history";
 /// Acceptances that a stamp remembers, the newest: far more than the life of a topic brings.
 const EPOCHS_MAX: usize = 8;
 
-/// From where on events belong to a generation because it was accepted, whatever wrote them.
+/// The LSN from which events belong to an accepted generation, even if an earlier one wrote them.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) struct Epoch {
     generation: Generation,

@@ -156,7 +156,7 @@ fn is_of_taking_back(found: &TopicMessage<'_>, generation: &str) -> bool {
     found.ce_type == TAKEN_BACK && found.ce_source.ends_with(generation)
 }
 
-/// Whether the log has this place, as far as it can be told.
+/// Whether the log has this position, as far as it is known.
 pub(super) fn has(journal: &Journal, cursor: &Cursor) -> Result<bool, KafkaFailure> {
     let located = journal
         .history()

@@ -92,7 +92,7 @@ fn killed_again_and_again_nothing_answered_is_lost_or_done_twice() {
     let kills = clients::number_from_env("HOLDFAST_KILLS").unwrap_or(KILLS);
     let mut dice = Dice::new(clients::seed("kill"));
     let dir = tempfile::tempdir().unwrap();
-    let mut run = Run::new(dir.path().join("data"));
+    let mut run = KillRun::new(dir.path().join("data"));
     run.put_on_sale();
     let began = Instant::now();
     for life in 1..=kills {
@@ -124,7 +124,7 @@ fn killed_again_and_again_nothing_answered_is_lost_or_done_twice() {
 }
 
 /// A request under a key that has its outcome.
-struct Asked {
+struct AnsweredRequest {
     request: Request,
     status: u16,
     body: Vec<u8>,
@@ -139,16 +139,16 @@ struct Pending {
 
 /// What the clients know, over all lives of the process.
 #[derive(Default)]
-struct World {
-    settled: Mutex<Vec<Asked>>,
+struct ClientRecords {
+    settled: Mutex<Vec<AnsweredRequest>>,
     pending: Mutex<Vec<Pending>>,
     answers: AtomicU64,
     cut_off: AtomicU64,
 }
 
-struct Run {
+struct KillRun {
     data: PathBuf,
-    world: World,
+    world: ClientRecords,
     /// Of the last `holdfast check`.
     digest: Option<String>,
     replays: usize,
@@ -159,11 +159,11 @@ struct Run {
     compared: BTreeMap<String, (String, u64)>,
 }
 
-impl Run {
+impl KillRun {
     fn new(data: PathBuf) -> Self {
         Self {
             data,
-            world: World::default(),
+            world: ClientRecords::default(),
             digest: None,
             replays: 0,
             kills_in_recovery: 0,
@@ -374,7 +374,7 @@ impl Run {
     }
 }
 
-impl World {
+impl ClientRecords {
     /// Asks, and keeps what is known then: an outcome, or that there is none yet.
     fn ask(&self, client: &mut Client, mut asked: Pending) -> std::io::Result<Response> {
         let answer = match client.try_ask(&asked.request) {
@@ -394,7 +394,7 @@ impl World {
                     "another purchase than the 202 named"
                 );
             }
-            self.settled.lock().unwrap().push(Asked {
+            self.settled.lock().unwrap().push(AnsweredRequest {
                 request: asked.request,
                 status: answer.status,
                 body: answer.body.clone(),
@@ -414,7 +414,7 @@ impl World {
 /// One of the clients: new buyers one after the other, until the process is gone.
 struct Visitor<'a> {
     client: Client,
-    world: &'a World,
+    world: &'a ClientRecords,
     dice: Dice,
     name: String,
     count: usize,
@@ -526,7 +526,7 @@ impl Visitor<'_> {
         let late = answer.reason() == "hold_expired";
         assert!(answer.status == 200 || late, "{answer:?}");
         if answer.status == 200 {
-            self.world.settled.lock().unwrap().push(Asked {
+            self.world.settled.lock().unwrap().push(AnsweredRequest {
                 request,
                 status: answer.status,
                 body: answer.body,
@@ -545,7 +545,7 @@ fn put(server: &Server, product: &str, stock: u64) {
     assert!(matches!(answer.status, 200 | 201), "{answer:?}");
 }
 
-fn verify_replay(client: &mut Client, asked: &Asked) {
+fn verify_replay(client: &mut Client, asked: &AnsweredRequest) {
     let again = client.ask(&asked.request);
     if asked.request.method == "DELETE" {
         let same = (again.status, &again.body) == (asked.status, &asked.body);

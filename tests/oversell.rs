@@ -36,16 +36,16 @@ const QUIET_HELD: u64 = 3;
 const CODE: &str = "HALF";
 
 /// Ends the watcher.
-struct Over<'a>(&'a AtomicBool);
+struct StopWatcher<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for StopWatcher<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 /// A request under a key and the outcome that it was answered with.
-struct Asked {
+struct AnsweredBuy {
     request: Request,
     answer: Response,
 }
@@ -64,7 +64,7 @@ fn two_thousand_buyers_on_a_hundred_units() {
     let looks = std::thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(server.address, &over));
         // Set when this is left in any way, so that the watcher ends whatever happened.
-        let end = Over(&over);
+        let end = StopWatcher(&over);
         let buyers: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let dice = dice.fork();
@@ -126,13 +126,13 @@ fn put_on_sale(server: &Server) {
 }
 
 /// Units that are still held when the process stops.
-fn quiet_holds(server: &Server) -> Vec<Asked> {
+fn quiet_holds(server: &Server) -> Vec<AnsweredBuy> {
     let holds = (0..QUIET_HELD).map(|place| {
         let user = format!("quiet-{place}");
         let request = Request::hold(&user, QUIET, 1, &format!("quiet-hold-{place}"));
         let answer = server.ask(&request);
         assert_eq!(answer.status, 201, "{answer:?}");
-        Asked { request, answer }
+        AnsweredBuy { request, answer }
     });
     holds.collect()
 }
@@ -177,7 +177,7 @@ fn assert_conserved(stock: &Value) -> u64 {
 
 /// One of the threads through which the buyers come: each of its own buyers in turn, and now and
 /// then somebody else's at the same time.
-fn rush(address: SocketAddr, thread: usize, dice: Dice) -> Vec<Asked> {
+fn rush(address: SocketAddr, thread: usize, dice: Dice) -> Vec<AnsweredBuy> {
     let mut door = Door {
         clients: [Client::connect(address), Client::connect(address)],
         dice,
@@ -204,7 +204,7 @@ struct Door {
     dice: Dice,
     thread: usize,
     count: usize,
-    asked: Vec<Asked>,
+    asked: Vec<AnsweredBuy>,
 }
 
 impl Door {
@@ -376,7 +376,7 @@ impl Door {
         };
         assert!(expected, "{request:?}\n{answer:?}");
         if is_outcome(&answer) {
-            self.asked.push(Asked { request, answer });
+            self.asked.push(AnsweredBuy { request, answer });
         }
     }
 }
@@ -391,7 +391,7 @@ fn settle(server: &Server) {
 }
 
 /// No unit was lost on the way: those that are left can be sold, every one.
-fn sell_what_is_left(server: &Server) -> Vec<Asked> {
+fn sell_what_is_left(server: &Server) -> Vec<AnsweredBuy> {
     let mut asked = Vec::new();
     let mut client = server.connect();
     let deadline = Instant::now() + PATIENCE;
@@ -410,7 +410,7 @@ fn sell_what_is_left(server: &Server) -> Vec<Asked> {
             "{answer:?}"
         );
         if is_outcome(&answer) {
-            asked.push(Asked { request, answer });
+            asked.push(AnsweredBuy { request, answer });
         }
         if sold_out {
             return asked;
@@ -421,13 +421,13 @@ fn sell_what_is_left(server: &Server) -> Vec<Asked> {
 }
 
 /// The process against what was answered; the purchases of the drop, id to units.
-fn verify_live(server: &Server, asked: &[Asked]) -> BTreeMap<String, u64> {
+fn verify_live(server: &Server, asked: &[AnsweredBuy]) -> BTreeMap<String, u64> {
     let mut purchases = BTreeMap::new();
     let mut by_buyer: BTreeMap<String, u64> = BTreeMap::new();
     let mut promoted = 0;
     let charges = clients::charges(server);
     let mut client = server.connect();
-    for Asked { request, answer } in asked {
+    for AnsweredBuy { request, answer } in asked {
         if request.path != "/limited/buy" || answer.status != 201 {
             continue;
         }
@@ -515,9 +515,9 @@ fn verify_stopped(data: &Path, purchases: &BTreeMap<String, u64>) -> (Value, Fol
 }
 
 /// Every outcome again under its key.
-fn replay_all(server: &Server, asked: &[Asked]) -> usize {
+fn replay_all(server: &Server, asked: &[AnsweredBuy]) -> usize {
     let mut client = server.connect();
-    for Asked { request, answer } in asked {
+    for AnsweredBuy { request, answer } in asked {
         let again = client.ask(request);
         assert_replayed(request, (answer.status, &answer.body), &again);
     }

@@ -135,9 +135,9 @@ fn paid(server: &Server, request: &Request) -> String {
     id_of(&paid.json())
 }
 
-type Case = (Request, &'static str, Value);
+type RefusalCase = (Request, &'static str, Value);
 
-fn refusals_of_holds(server: &Server) -> Vec<Case> {
+fn refusals_of_holds(server: &Server) -> Vec<RefusalCase> {
     held(server, &hold("ana", "few", 1, None, "key-made-1"));
     held(server, &hold("ana", "one-each", 2, None, "key-made-2"));
     held(server, &hold("bo", "open", 1, Some("ONCE"), "key-made-3"));
@@ -220,7 +220,7 @@ fn refusals_of_holds(server: &Server) -> Vec<Case> {
     .collect()
 }
 
-fn refusals_of_money(server: &Server) -> Vec<Case> {
+fn refusals_of_money(server: &Server) -> Vec<RefusalCase> {
     let earlier = held(server, &hold("cy", "open", 1, None, "key-made-5"));
     let closed = held(server, &hold("cy", "open", 1, None, "key-made-6"));
     paid(server, &pay(&closed, "cy", None, "key-made-7"));

@@ -120,7 +120,7 @@ fn a_snapshot_is_due_when_the_log_has_grown_by_as_much_as_the_last_one_took() {
         assert!(last.0 < taken.lsn.0 + taken.bytes, "{last:?} {taken:?}");
         let submitted = submit(
             &journal,
-            &Command::Hold(hold(numbers.next().expect("endless"))),
+            &ScriptedCommand::Hold(hold(numbers.next().expect("endless"))),
         );
         last = submitted.durable_at.unwrap_or(last);
     }
@@ -138,11 +138,11 @@ fn matters(loss: Loss) -> bool {
 /// An answer that was given, and from which LSN on it was.
 struct Given {
     told_at: Lsn,
-    command: Command,
+    command: ScriptedCommand,
     outcome: String,
 }
 
-enum Command {
+enum ScriptedCommand {
     Hold(PlaceHold),
     Buy(Buy),
 }
@@ -160,16 +160,26 @@ fn scripted_run(disk: &SimStorage) -> Vec<Given> {
         }
         for number in 0..2_u8 {
             let user = session * 2 + number;
-            give(disk, &journal, &mut answers, Command::Hold(hold(user)));
+            give(
+                disk,
+                &journal,
+                &mut answers,
+                ScriptedCommand::Hold(hold(user)),
+            );
             journal.upkeep().snapshot().expect("a snapshot");
-            give(disk, &journal, &mut answers, Command::Buy(buy(user)));
+            give(
+                disk,
+                &journal,
+                &mut answers,
+                ScriptedCommand::Buy(buy(user)),
+            );
         }
         journal.close();
     }
     answers
 }
 
-fn give(disk: &SimStorage, journal: &Journal, answers: &mut Vec<Given>, command: Command) {
+fn give(disk: &SimStorage, journal: &Journal, answers: &mut Vec<Given>, command: ScriptedCommand) {
     let submitted = submit(journal, &command);
     let mut told_at = submitted.durable_at.expect("it waits for the log");
     let mut outcome = word(&submitted);
@@ -275,10 +285,10 @@ fn survives(image: &CrashImage, answers: &[Given]) -> bool {
     from_snapshot
 }
 
-fn submit(journal: &Journal, command: &Command) -> Submitted<Came> {
+fn submit(journal: &Journal, command: &ScriptedCommand) -> Submitted<Came> {
     let submitted = match command {
-        Command::Hold(command) => journal.place_hold(command).map(of_any_kind),
-        Command::Buy(command) => journal.buy(command).map(of_any_kind),
+        ScriptedCommand::Hold(command) => journal.place_hold(command).map(of_any_kind),
+        ScriptedCommand::Buy(command) => journal.buy(command).map(of_any_kind),
     };
     submitted.expect("the log takes it")
 }

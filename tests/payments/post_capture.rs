@@ -26,12 +26,12 @@ use tempfile::TempDir;
 
 /// Counts what the operator is told.
 #[derive(Default)]
-struct Told {
+struct AlarmCounter {
     stuck: AtomicUsize,
     neglected: AtomicUsize,
 }
 
-impl Meter for Told {
+impl Meter for AlarmCounter {
     fn gateway_call(&self, _: GatewayCall, _: CallClass, _: Duration) {}
 
     fn log_waited(&self, _: Duration) {}
@@ -56,7 +56,7 @@ fn void(stage: &Stage, purchase: PurchaseId) -> Result<PurchaseState, Refusal> {
 #[test]
 fn a_void_past_its_deadline_is_stuck_and_is_done_all_the_same() {
     let dir = TempDir::new().unwrap();
-    let told = Arc::new(Told::default());
+    let told = Arc::new(AlarmCounter::default());
     let short = PaymentSettings {
         void_deadline_ms: 1,
         retries_max: 1,
@@ -179,7 +179,7 @@ fn the_operator_voids_what_is_open_and_nothing_else() {
 #[test]
 fn a_payment_without_a_task_driving_it_is_found() {
     let dir = TempDir::new().unwrap();
-    let told = Arc::new(Told::default());
+    let told = Arc::new(AlarmCounter::default());
     let alert = PaymentSettings {
         sweep_every_ms: 1,
         pending_after_ms: 1,

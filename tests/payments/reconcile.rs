@@ -30,7 +30,7 @@ struct Books {
     pages: Vec<Vec<Charged>>,
     has: BTreeMap<PurchaseId, Has>,
     /// What happens once the gateway has been asked so often.
-    script: Vec<(u32, Happening)>,
+    script: Vec<(u32, BooksChange)>,
     asked: u32,
     fails: u32,
     circle: bool,
@@ -39,7 +39,7 @@ struct Books {
     since: Option<UnixMs>,
 }
 
-type Happening = Box<dyn FnOnce(&mut Books) + Send>;
+type BooksChange = Box<dyn FnOnce(&mut Books) + Send>;
 
 struct Stage(Mutex<Books>);
 

@@ -134,22 +134,22 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
     all
 }
 
-struct Ended {
+struct CliOutput {
     status: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
-impl Ended {
+impl CliOutput {
     fn report(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|_| panic!("no report: {} {}", self.stdout, self.stderr))
     }
 }
 
-fn reconcile(arguments: &[&str]) -> Ended {
+fn reconcile(arguments: &[&str]) -> CliOutput {
     let ended = binary().arg("reconcile").args(arguments).output().unwrap();
-    Ended {
+    CliOutput {
         status: ended.status.code(),
         stdout: String::from_utf8(ended.stdout).unwrap(),
         stderr: String::from_utf8(ended.stderr).unwrap(),

@@ -21,7 +21,7 @@ fn the_drill_killed_under_load_and_restored_from_a_bucket() {
     let scratch = tempfile::tempdir().unwrap();
     let [data, restored, whole] = ["data", "restored", "whole"].map(|it| scratch.path().join(it));
     let store = Store::start();
-    let line = Line::to(&store);
+    let line = StoreProxy::to(&store);
     let place = Place::bucket(line.address, "drill/eu");
     let mut server = place.setup(&data, "").start();
     server.put_product("plenty", 100_000);
@@ -172,7 +172,7 @@ fn two_writers_do_not_share_a_prefix() {
     let scratch = tempfile::tempdir().unwrap();
     let [data, copied, other] = ["data", "copied", "other"].map(|it| scratch.path().join(it));
     let store = Store::start();
-    let place = Place::bucket(Line::to(&store).address, "one");
+    let place = Place::bucket(StoreProxy::to(&store).address, "one");
     let first = place.setup(&data, "").start();
     first.put_product("plenty", 1_000);
     hold(&first, "plenty", names("ana", 20));
@@ -212,7 +212,7 @@ fn a_core_that_was_superseded_stops_and_does_not_come_back() {
     let [data, restored, later, older] =
         ["data", "restored", "later", "older"].map(|it| scratch.path().join(it));
     let store = Store::start();
-    let place = Place::bucket(Line::to(&store).address, "superseded");
+    let place = Place::bucket(StoreProxy::to(&store).address, "superseded");
     let mut first = place.setup(&data, "").start();
     first.put_product("plenty", 1_000);
     hold(&first, "plenty", names("ana", 20));
@@ -288,7 +288,7 @@ fn a_directory_locked_by_another_process_is_reported_and_stops_nothing() {
 fn a_missing_bucket_is_reported_and_stops_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let store = Store::start();
-    let mut place = Place::bucket(Line::to(&store).address, "nowhere");
+    let mut place = Place::bucket(StoreProxy::to(&store).address, "nowhere");
     place.url = "s3://no-such-bucket/nowhere".to_owned();
     let server = place.setup(&scratch.path().join("data"), "").start();
     server.put_product("plenty", 1_000);
@@ -306,7 +306,7 @@ fn an_unavailable_store_slows_no_buyer_and_is_caught_up_with() {
     let scratch = tempfile::tempdir().unwrap();
     let [data, restored] = ["data", "restored"].map(|it| scratch.path().join(it));
     let store = Store::start();
-    let line = Line::to(&store);
+    let line = StoreProxy::to(&store);
     let place = Place::bucket(line.address, "away");
     let server = place.setup_with(LARGE, &data, "").start();
     server.put_product("plenty", 100_000);

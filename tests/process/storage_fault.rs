@@ -191,7 +191,7 @@ fn fail_writes(server: &Server) {
 }
 
 /// Changes the bytes of a file.
-type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+type ByteChange<'a> = &'a dyn Fn(&mut Vec<u8>);
 
 /// Exit status, last line of stdout as JSON, and stderr of `holdfast check`.
 fn checked(dir: &Path) -> (Option<i32>, Value, String) {
@@ -225,7 +225,7 @@ fn check_tells_clean_from_damaged_from_unreadable() {
     let files = files_of(&clean);
     let segment = &named(&files, ".wal");
     let snapshot = &named(&files, ".snapshot");
-    let with = |name: &str, change: Change<'_>| {
+    let with = |name: &str, change: ByteChange<'_>| {
         let mut bytes = std::fs::read(clean.join(name)).unwrap_or_default();
         change(&mut bytes);
         std::fs::write(clean.join(name), bytes).unwrap();
@@ -239,7 +239,7 @@ fn check_tells_clean_from_damaged_from_unreadable() {
         found.map(|at| place.start + at)
     });
     let stock = stock.expect("the jacket's total stands in its event");
-    let damaged: [(&str, &str, Change<'_>); 10] = [
+    let damaged: [(&str, &str, ByteChange<'_>); 10] = [
         ("segment length", segment, &|bytes| bytes.truncate(2_000)),
         ("magic", segment, &Vec::clear),
         ("frame checksum", segment, &|bytes| bytes[300] ^= 1),

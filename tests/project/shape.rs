@@ -41,7 +41,7 @@ const BOUNDS: [(&str, Shape); 3] = [
             long_files: 25,
             long_functions: 56,
             methods: 42,
-            names: 22,
+            names: 2,
         },
     ),
 ];

@@ -10,7 +10,7 @@
 //! tablet, offices and a mobile network behind one address, retries where a product is sold out, several drops a
 //! day. Abusers never touch the product that sells out, so that both runs sell it out at the same attempt.
 
-use crate::replay_stage::{Dice, Ended, HOUR, Issuer, MINUTE, SECOND, Stage, Try};
+use crate::replay_stage::{Ended, HOUR, Issuer, MINUTE, SECOND, SeededDice, Stage, Try};
 use holdfast::engine::event::{Event, Flow, RuleHit, RuleOutcome};
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::EngineSettings;
@@ -156,7 +156,7 @@ impl Tally {
 }
 
 /// For each buyer whom the rules stopped, attempts reviewed and blocked.
-type Verdict = BTreeMap<String, [u64; 2]>;
+type StoppedBuyers = BTreeMap<String, [u64; 2]>;
 
 /// What a run came to.
 #[derive(Default)]
@@ -170,7 +170,7 @@ struct Ran {
 struct Script {
     attempts: Vec<Scripted>,
     campaigns: Vec<Kind>,
-    dice: Dice,
+    dice: SeededDice,
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_hundred_thousand_attempts_and_no_honest_buyer_blocked() {
     let (verdict, captured_unseen) = in_the_log(guarded.directory.path());
     assert_eq!(captured_unseen, 0);
     // And the lab says the same of the log without rules.
-    assert_eq!(in_the_log(open.directory.path()), (Verdict::new(), 0));
+    assert_eq!(in_the_log(open.directory.path()), (StoppedBuyers::new(), 0));
     assert_eq!(unguarded.honest.blocked + unguarded.honest.reviewed, 0);
     let tried = lab(open.directory.path());
     for (user, count) in &verdict {
@@ -229,7 +229,7 @@ fn stage() -> Stage {
 }
 
 /// What `holdfast replay` says that the shipped rules would have done.
-fn lab(dir: &Path) -> Verdict {
+fn lab(dir: &Path) -> StoppedBuyers {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/default.toml");
     let mut command = binary();
     command.arg("replay").arg(dir);
@@ -237,7 +237,7 @@ fn lab(dir: &Path) -> Verdict {
     let output = command.output().expect("it runs");
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{error}");
-    let mut verdict = Verdict::new();
+    let mut verdict = StoppedBuyers::new();
     for line in output.stdout.split(|byte| *byte == b'\n') {
         if line.is_empty() {
             continue;
@@ -251,8 +251,8 @@ fn lab(dir: &Path) -> Verdict {
 }
 
 /// What the rules did by the log, and payments captured that a person should have decided about first.
-fn in_the_log(dir: &Path) -> (Verdict, usize) {
-    let mut verdict = Verdict::new();
+fn in_the_log(dir: &Path) -> (StoppedBuyers, usize) {
+    let mut verdict = StoppedBuyers::new();
     let mut waiting = HashSet::new();
     let mut unseen = 0;
     read_log(dir, Lsn(0), None, &mut |entry| {
@@ -364,7 +364,7 @@ impl Script {
         };
         let mut order: Vec<usize> = (0..self.attempts.len()).collect();
         order.sort_by_key(|number| (self.attempts[*number].ms, *number));
-        let mut came: Vec<Option<Came>> = vec![None; self.attempts.len()];
+        let mut came: Vec<Option<Outcome>> = vec![None; self.attempts.len()];
         let mut done = 0;
         for number in order {
             if done == ATTEMPTS {
@@ -374,20 +374,20 @@ impl Script {
             let hold = match it.call {
                 Call::Hold | Call::Buy => None,
                 Call::PayFor(earlier) => match came[earlier] {
-                    Some(Came::Held(hold)) => Some(hold),
+                    Some(Outcome::Held(hold)) => Some(hold),
                     _ => continue,
                 },
                 Call::AgainAfter(earlier) => match came[earlier] {
-                    Some(Came::Ended(Ended::Refused(Refusal::SoldOut))) => None,
+                    Some(Outcome::Ended(Ended::Refused(Refusal::SoldOut))) => None,
                     _ => continue,
                 },
             };
             stage.at(it.ms);
             let what = if matches!(it.call, Call::Hold) {
                 let placed = stage.hold(&it.it);
-                placed.map_or_else(|why| Came::Ended(Ended::Refused(why)), Came::Held)
+                placed.map_or_else(|why| Outcome::Ended(Ended::Refused(why)), Outcome::Held)
             } else {
-                Came::Ended(stage.buy(&it.it, hold, it.issuer))
+                Outcome::Ended(stage.buy(&it.it, hold, it.issuer))
             };
             done += 1;
             came[number] = Some(what);
@@ -401,13 +401,13 @@ impl Script {
 
 /// What came of one attempt.
 #[derive(Clone, Copy)]
-enum Came {
+enum Outcome {
     Held(PurchaseId),
     Ended(Ended),
 }
 
 impl Ran {
-    fn count(&mut self, script: &Script, it: &Scripted, came: Came) {
+    fn count(&mut self, script: &Script, it: &Scripted, came: Outcome) {
         let tally = match it.who {
             Who::Honest => &mut self.honest,
             Who::Abuser(campaign) => &mut self.campaigns[campaign],
@@ -426,20 +426,20 @@ impl Ran {
         }
         tally.after_threshold += u64::from(after);
         match came {
-            Came::Held(_) => tally.held += 1,
-            Came::Ended(Ended::Captured(_)) => tally.paid += 1,
-            Came::Ended(Ended::Declined(_)) => tally.declined += 1,
-            Came::Ended(Ended::UnderReview(_)) => {
+            Outcome::Held(_) => tally.held += 1,
+            Outcome::Ended(Ended::Captured(_)) => tally.paid += 1,
+            Outcome::Ended(Ended::Declined(_)) => tally.declined += 1,
+            Outcome::Ended(Ended::UnderReview(_)) => {
                 tally.reviewed += 1;
                 if it.who == Who::Honest {
                     self.honest_buyers_reviewed.insert(it.it.user.clone());
                 }
             }
-            Came::Ended(Ended::Refused(Refusal::RiskBlocked)) => {
+            Outcome::Ended(Ended::Refused(Refusal::RiskBlocked)) => {
                 tally.blocked += 1;
                 tally.blocked_after += u64::from(after);
             }
-            Came::Ended(Ended::Refused(_)) => tally.refused_otherwise += 1,
+            Outcome::Ended(Ended::Refused(_)) => tally.refused_otherwise += 1,
         }
     }
 }
@@ -458,7 +458,7 @@ impl Script {
         let mut script = Self {
             attempts: Vec::new(),
             campaigns: Vec::new(),
-            dice: Dice::new(2_026),
+            dice: SeededDice::new(2_026),
         };
         let families = script.population();
         for drop in 0..DROPS {

@@ -10,7 +10,9 @@ use holdfast::engine::profile::{DECISIONS_KEPT, JudgedAs};
 use holdfast::engine::refusal::Refusal;
 use holdfast::journal::ManualClock;
 use proptest::prelude::*;
-use run::{Attempt, BEGIN, Ends, How, MINUTE, Run, Step, USERS, profiles, reopen, steps, user};
+use run::{
+    Attempt, BEGIN, How, MINUTE, PlannedEnd, Run, Step, USERS, profiles, reopen, steps, user,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
@@ -59,8 +61,8 @@ fn everything_that_a_profile_counts_is_in_it() {
         })
     };
     let (two, buy) = (
-        attempt(How::BuyTwo, Ends::Captured),
-        attempt(How::Buy, Ends::Captured),
+        attempt(How::BuyTwo, PlannedEnd::Captured),
+        attempt(How::Buy, PlannedEnd::Captured),
     );
     let mut steps = vec![
         two.clone(),
@@ -76,8 +78,8 @@ fn everything_that_a_profile_counts_is_in_it() {
         Step::Dispute(Some(true)),
     ]);
     steps.extend([buy, Step::Spend(0), Step::Refund]);
-    steps.extend(vec![attempt(How::Buy, Ends::Declined); 3]);
-    steps.extend(vec![attempt(How::Buy, Ends::Captured); 9]);
+    steps.extend(vec![attempt(How::Buy, PlannedEnd::Declined); 3]);
+    steps.extend(vec![attempt(How::Buy, PlannedEnd::Captured); 9]);
     let mut at = BEGIN;
     for step in steps {
         clock.advance_ms(MINUTE);

@@ -3,7 +3,8 @@
 //! command.
 
 use crate::replay_stage::{
-    BEGIN, Dice, Ended, HOUR, Issuer, SECOND, Stage, Try, currency, plan, replay, rule, run, trial,
+    BEGIN, Ended, HOUR, Issuer, SECOND, SeededDice, Stage, Try, currency, plan, replay, rule, run,
+    trial,
 };
 use holdfast::engine::dispute::{AmountFrom, Dispute, DisputeEnd, DisputeOutcome, DisputeStatus};
 use holdfast::engine::event::{
@@ -101,7 +102,7 @@ struct Drive {
     stage: Stage,
     /// What a restart puts in force again.
     scoring: Option<NewScoring>,
-    dice: Dice,
+    dice: SeededDice,
     ms: u64,
     held: Vec<(Try, PurchaseId)>,
 }
@@ -113,7 +114,7 @@ impl Drive {
         Self {
             stage,
             scoring: None,
-            dice: Dice::new(seed),
+            dice: SeededDice::new(seed),
             ms: 0,
             held: Vec::new(),
         }

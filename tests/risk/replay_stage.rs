@@ -315,10 +315,10 @@ pub fn run(directory: &Path, plan: Plan) -> (Report, Vec<Change>) {
     (report, changes)
 }
 
-/// Dice (splitmix64) that fall alike for the same seed.
-pub struct Dice(u64);
+/// Dice (splitmix64) with the same throws for the same seed.
+pub struct SeededDice(u64);
 
-impl Dice {
+impl SeededDice {
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -8,7 +8,7 @@ use support::{ADMIN, Request, SHOP, Server, Setup, product_terms};
 
 /// What a purchase of 1999 says of its money.
 #[derive(Debug, PartialEq)]
-struct Money {
+struct ShownMoney {
     status: String,
     refunded: u64,
     charged_back: u64,
@@ -21,7 +21,7 @@ fn shown(server: &Server, id: &str) -> Value {
     server.ask(&Request::get(&path).key(SHOP)).json()
 }
 
-fn money(server: &Server, id: &str) -> Money {
+fn money(server: &Server, id: &str) -> ShownMoney {
     let it = shown(server, id);
     let value = |field: &str| it[field]["value"].as_u64().unwrap();
     let disputes = it["disputes"].as_array().unwrap().iter();
@@ -30,7 +30,7 @@ fn money(server: &Server, id: &str) -> Money {
         assert!(it["opened_at"].as_str().unwrap().ends_with('Z'), "{it}");
         (amount, it["status"].as_str().unwrap().to_owned())
     };
-    Money {
+    ShownMoney {
         status: it["status"].as_str().unwrap().to_owned(),
         refunded: value("refunded_amount"),
         charged_back: value("charged_back_amount"),
@@ -38,11 +38,11 @@ fn money(server: &Server, id: &str) -> Money {
     }
 }
 
-fn is(status: &str, refunded: u64, charged_back: u64, disputes: &[(u64, &str)]) -> Money {
+fn is(status: &str, refunded: u64, charged_back: u64, disputes: &[(u64, &str)]) -> ShownMoney {
     let disputes = disputes
         .iter()
         .map(|(amount, it)| (*amount, (*it).to_owned()));
-    Money {
+    ShownMoney {
         status: status.to_owned(),
         refunded,
         charged_back,

@@ -83,7 +83,7 @@ proptest! {
         steps in steps(),
         keep_ms in prop_oneof![Just(RETENTION_MS), RETENTION_MS..4 * RETENTION_MS],
     ) {
-        let mut run = Run::new(keep_ms);
+        let mut run = ForgettingRun::new(keep_ms);
         for step in &steps {
             run.step(step);
             run.check();
@@ -93,7 +93,7 @@ proptest! {
     }
 }
 
-struct Run {
+struct ForgettingRun {
     keep_ms: u64,
     retention_ms: u64,
     /// Attempts of a buyer in the window; `None`: as they come.
@@ -104,16 +104,16 @@ struct Run {
     /// Each with the state that was last seen; `None`: it was forgotten.
     ids: Vec<(PurchaseId, Option<S>)>,
     /// What came of the first request under each key.
-    told: HashMap<u8, Told>,
+    told: HashMap<u8, KeyOutcome>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Told {
+struct KeyOutcome {
     purchase: Option<PurchaseId>,
     word: &'static str,
 }
 
-impl Run {
+impl ForgettingRun {
     fn new(keep_ms: u64) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = ManualClock::new(UnixMs::new(BEGIN_MS));
@@ -234,23 +234,23 @@ impl Run {
     /// A key that is remembered answers what it answered first.
     fn note<Outcome: Into<Came>>(&mut self, key: u8, submitted: Submitted<Outcome>) {
         let told = match submitted.outcome.map(Into::into) {
-            Ok(Came::Hold(view)) => Told {
+            Ok(Came::Hold(view)) => KeyOutcome {
                 purchase: Some(view.purchase),
                 word: "held",
             },
-            Ok(Came::PaymentStarted(id)) => Told {
+            Ok(Came::PaymentStarted(id)) => KeyOutcome {
                 purchase: Some(id),
                 word: "started",
             },
-            Ok(Came::Paid(view)) => Told {
+            Ok(Came::Paid(view)) => KeyOutcome {
                 purchase: Some(view.purchase),
                 word: "paid",
             },
-            Ok(Came::Declined(view)) => Told {
+            Ok(Came::Declined(view)) => KeyOutcome {
                 purchase: Some(view.purchase),
                 word: "declined",
             },
-            Err(refused) => Told {
+            Err(refused) => KeyOutcome {
                 purchase: None,
                 word: refused.reason.reason(),
             },

@@ -178,7 +178,7 @@ fn state_after_recovery_is_the_state_live_with_every_kind_of_event() {
         ..ProptestConfig::default()
     };
     let ran = TestRunner::new(config).run(&steps(), |steps| {
-        let mut world = World::new();
+        let mut world = KindsRun::new();
         for step in &steps {
             world.run(step);
         }
@@ -197,7 +197,7 @@ fn state_after_recovery_is_the_state_live_with_every_kind_of_event() {
     );
 }
 
-struct World {
+struct KindsRun {
     directory: tempfile::TempDir,
     clock: ManualClock,
     journal: Option<Arc<Journal>>,
@@ -207,7 +207,7 @@ struct World {
     requests: u64,
 }
 
-impl World {
+impl KindsRun {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = ManualClock::new(UnixMs::new(BEGIN_MS));

@@ -44,13 +44,13 @@ struct Stage {
     directory: tempfile::TempDir,
     clock: ManualClock,
     journal: Arc<Journal>,
-    attempts: HashMap<String, Attempt>,
+    attempts: HashMap<String, NamedAttempt>,
     keys: u8,
 }
 
 /// What a name stands for.
 #[derive(Clone)]
-struct Attempt {
+struct NamedAttempt {
     command: Command,
     purchase: Option<PurchaseId>,
 }
@@ -197,7 +197,7 @@ impl Stage {
     /// `pay h1` or `pay h1 as bo`: buys what the hold h1 holds; afterwards `paid` is that buy, and
     /// with `pay h1 named t1`, `t1` is.
     fn pay(&mut self, words: &[&str]) -> String {
-        let Attempt {
+        let NamedAttempt {
             command: Command::Hold(held),
             purchase,
         } = self.attempts[words[0]].clone()
@@ -227,7 +227,7 @@ impl Stage {
         let submitted = self.send(&command);
         let (word, purchase) = self.told(&submitted);
         self.attempts
-            .insert(name.to_owned(), Attempt { command, purchase });
+            .insert(name.to_owned(), NamedAttempt { command, purchase });
         word
     }
 

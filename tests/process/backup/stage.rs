@@ -63,13 +63,13 @@ impl Drop for Store {
 }
 
 /// A way to a store that can be cut.
-pub struct Line {
+pub struct StoreProxy {
     pub address: SocketAddr,
     cut: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
-impl Line {
+impl StoreProxy {
     pub fn to(store: &Store) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let line = Self {

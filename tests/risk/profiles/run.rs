@@ -188,7 +188,7 @@ pub enum How {
 
 /// How its payment ends, where one begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Ends {
+pub enum PlannedEnd {
     Captured,
     Declined,
     Failed,
@@ -202,7 +202,7 @@ pub struct Attempt {
     pub ip: Option<u8>,
     pub device: Option<u8>,
     pub how: How,
-    pub ends: Ends,
+    pub ends: PlannedEnd,
 }
 
 #[derive(Clone, Debug)]
@@ -328,16 +328,16 @@ impl Run {
             return;
         };
         match it.ends {
-            Ends::Open => {}
-            Ends::Declined => {
+            PlannedEnd::Open => {}
+            PlannedEnd::Declined => {
                 let cause = DeclineCause::DeclinedByIssuer;
                 self.record(purchase, PaymentStep::declined(cause));
             }
-            Ends::Failed => {
+            PlannedEnd::Failed => {
                 let cause = DeclineCause::GatewayFailed;
                 self.record(purchase, PaymentStep::declined(cause));
             }
-            Ends::Captured => {
+            PlannedEnd::Captured => {
                 let authorization = AuthorizationId::parse("auth").expect("an id");
                 self.record(
                     purchase,
@@ -482,10 +482,10 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(How::BuyUnknown),
     ];
     let ends = prop_oneof![
-        3 => Just(Ends::Captured),
-        2 => Just(Ends::Declined),
-        1 => Just(Ends::Failed),
-        1 => Just(Ends::Open),
+        3 => Just(PlannedEnd::Captured),
+        2 => Just(PlannedEnd::Declined),
+        1 => Just(PlannedEnd::Failed),
+        1 => Just(PlannedEnd::Open),
     ];
     let some = || proptest::option::of(0..3_u8);
     let attempt = (0..USERS, 0..5_u8, some(), some(), how, ends).prop_map(

@@ -48,7 +48,7 @@ fn a_flipped_byte_anywhere_is_found_and_nothing_is_restored_from_it() {
 fn hostile_objects_are_refused_and_panic_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let (backup, place) = small_backup(scratch.path());
-    let mut dice = Dice(0x5eed);
+    let mut dice = DamageDice(0x5eed);
     let whole: Vec<_> = objects(&backup)
         .into_iter()
         .map(|it| (std::fs::read(&it).unwrap(), it))
@@ -100,9 +100,9 @@ fn hostile_objects_are_refused_and_panic_nothing() {
     }
 }
 
-struct Dice(u64);
+struct DamageDice(u64);
 
-impl Dice {
+impl DamageDice {
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self
             .0

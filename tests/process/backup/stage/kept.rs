@@ -41,7 +41,7 @@ fn log_deleted_while_the_store_is_unavailable_leaves_a_reported_gap() {
     let scratch = tempfile::tempdir().unwrap();
     let data = scratch.path().join("data");
     let store = Store::start();
-    let line = Line::to(&store);
+    let line = StoreProxy::to(&store);
     let place = Place::bucket(line.address, "gap");
     let server = place
         .setup(&data, "log_kept_bytes_max = 1_048_576\n")

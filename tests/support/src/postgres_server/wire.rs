@@ -10,11 +10,11 @@ use std::time::Duration;
 /// A wire to a port.
 pub struct Wire {
     pub port: u16,
-    state: Arc<State>,
+    state: Arc<ProxyState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ProxyState {
     /// What each piece waits before it is passed on.
     delay_us: AtomicU64,
     /// Nothing is passed on.
@@ -82,7 +82,7 @@ impl Drop for Wire {
     }
 }
 
-fn join(state: &Arc<State>, near: TcpStream, far: TcpStream) {
+fn join(state: &Arc<ProxyState>, near: TcpStream, far: TcpStream) {
     let _ = near.set_nodelay(true);
     let _ = far.set_nodelay(true);
     let pairs = [
@@ -96,7 +96,7 @@ fn join(state: &Arc<State>, near: TcpStream, far: TcpStream) {
     }
 }
 
-fn pass(state: &State, mut from: TcpStream, mut to: TcpStream) {
+fn pass(state: &ProxyState, mut from: TcpStream, mut to: TcpStream) {
     let mut piece = vec![0; 64 << 10];
     while let Ok(length @ 1..) = from.read(&mut piece) {
         let delay_us = state.delay_us.load(Ordering::Relaxed);

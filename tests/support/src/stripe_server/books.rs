@@ -1,16 +1,16 @@
 //! The company: intents, charges, refunds and stored results, and what each request does to them.
 
-use super::cards::{Issuer, issuer, refund_status};
+use super::cards::{CardIssuer, issuer, refund_status};
 use super::hooks::Event;
 use super::site::Hasty;
-use super::wire::{Asked, Op, Reply};
+use super::wire::{Op, Reply, StripeRequest};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How a request ended: with an answer that its key stands for from now on, or refused before
 /// anything was done.
-type Ended = Result<Reply, Reply>;
+type RequestEnd = Result<Reply, Reply>;
 
 /// One intent, as the books have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +62,11 @@ pub(super) struct RefundMade {
 }
 
 #[derive(Default)]
-pub(super) struct Books {
+pub(super) struct StripeBooks {
     pub(super) intents: Vec<Intent>,
     by_id: HashMap<String, usize>,
     pub(super) refunds: Vec<RefundMade>,
-    stored: HashMap<String, (Asked, Reply)>,
+    stored: HashMap<String, (StripeRequest, Reply)>,
     in_use: HashSet<String>,
     events: Vec<Event>,
     events_ever: u64,
@@ -108,9 +108,9 @@ const CREATE_FIELDS: [&str; 10] = [
     "error_on_requires_action",
 ];
 
-impl Books {
+impl StripeBooks {
     /// Carries a request out, once for each key.
-    pub(super) fn answer(&mut self, asked: &Asked) -> Reply {
+    pub(super) fn answer(&mut self, asked: &StripeRequest) -> Reply {
         if !asked.let_in {
             return Reply::error(401, "invalid_request_error", "");
         }
@@ -139,27 +139,27 @@ impl Books {
     }
 
     /// Stores a result under the request's key, in place of any other.
-    pub(super) fn keep(&mut self, asked: &Asked, reply: &Reply) {
+    pub(super) fn keep(&mut self, asked: &StripeRequest, reply: &Reply) {
         if let Some(key) = &asked.key {
             self.stored
                 .insert(key.clone(), (asked.clone(), reply.clone()));
         }
     }
 
-    pub(super) fn knows(&self, asked: &Asked) -> bool {
+    pub(super) fn knows(&self, asked: &StripeRequest) -> bool {
         let key = asked.key.as_ref();
         key.is_some_and(|key| self.stored.contains_key(key) || self.in_use.contains(key))
     }
 
     /// Takes the request's key in use; `false` where it is already.
-    pub(super) fn begin(&mut self, asked: &Asked) -> bool {
+    pub(super) fn begin(&mut self, asked: &StripeRequest) -> bool {
         asked
             .key
             .as_ref()
             .is_none_or(|key| self.in_use.insert(key.clone()))
     }
 
-    pub(super) fn end(&mut self, asked: &Asked) {
+    pub(super) fn end(&mut self, asked: &StripeRequest) {
         if let Some(key) = &asked.key {
             self.in_use.remove(key);
         }
@@ -181,7 +181,7 @@ impl Books {
         std::mem::take(&mut self.events)
     }
 
-    fn carry_out(&mut self, asked: &Asked) -> Ended {
+    fn carry_out(&mut self, asked: &StripeRequest) -> RequestEnd {
         match asked.op {
             Op::Create => self.create(asked),
             Op::Confirm => self.confirm(asked),
@@ -201,7 +201,7 @@ impl Books {
         }
     }
 
-    fn create(&mut self, asked: &Asked) -> Ended {
+    fn create(&mut self, asked: &StripeRequest) -> RequestEnd {
         let known = |name: &str| CREATE_FIELDS.contains(&name) || name.starts_with("metadata[");
         if asked.fields.iter().any(|(name, _)| !known(name)) {
             return Err(Reply::invalid("parameter_unknown"));
@@ -257,7 +257,7 @@ impl Books {
         Ok(Reply::ok(&self.intent(at, false)))
     }
 
-    fn confirm(&mut self, asked: &Asked) -> Ended {
+    fn confirm(&mut self, asked: &StripeRequest) -> RequestEnd {
         let at = self.find(asked)?;
         let it = &mut self.intents[at];
         if !matches!(
@@ -267,7 +267,7 @@ impl Books {
             return Ok(Reply::invalid("payment_intent_unexpected_state"));
         }
         match issuer(&it.payment_method).expect("it was checked when it was made") {
-            Issuer::Approves => {
+            CardIssuer::Approves => {
                 "requires_capture".clone_into(&mut it.booked.status);
                 it.booked.authorizations += 1;
                 it.charge = Some(format!("ch_{at:016x}"));
@@ -277,12 +277,12 @@ impl Books {
                 self.hurry(at);
                 Ok(Reply::ok(&shown))
             }
-            Issuer::WantsAuthentication => {
+            CardIssuer::WantsAuthentication => {
                 "requires_action".clone_into(&mut it.booked.status);
                 self.happened(at, "payment_intent.requires_action");
                 Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
             }
-            Issuer::Declines(code, decline_code) => {
+            CardIssuer::Declines(code, decline_code) => {
                 let mut error = json!({"type": "card_error", "code": code});
                 if !decline_code.is_empty() {
                     error["decline_code"] = decline_code.into();
@@ -302,7 +302,7 @@ impl Books {
         }
     }
 
-    fn capture(&mut self, asked: &Asked) -> Ended {
+    fn capture(&mut self, asked: &StripeRequest) -> RequestEnd {
         let at = self.find(asked)?;
         let it = &mut self.intents[at].booked;
         if it.status != "requires_capture" {
@@ -315,7 +315,7 @@ impl Books {
         Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
     }
 
-    fn cancel(&mut self, asked: &Asked) -> Ended {
+    fn cancel(&mut self, asked: &StripeRequest) -> RequestEnd {
         let at = self.find(asked)?;
         let reason = asked.field("cancellation_reason");
         if reason.is_some_and(|it| !CANCELLATION_REASONS.contains(&it)) {
@@ -332,7 +332,7 @@ impl Books {
         Ok(Reply::ok(&self.intent(at, asked.expands("latest_charge"))))
     }
 
-    fn list(&self, asked: &Asked) -> Ended {
+    fn list(&self, asked: &StripeRequest) -> RequestEnd {
         let bound = |name: &str| asked.number(&format!("created[{name}]"));
         let (gte, lte) = (bound("gte"), bound("lte"));
         let (gt, lt) = (bound("gt"), bound("lt"));
@@ -365,7 +365,7 @@ impl Books {
     }
 
     /// By our metadata only.
-    fn search(&self, asked: &Asked) -> Ended {
+    fn search(&self, asked: &StripeRequest) -> RequestEnd {
         let query = asked.field("query").unwrap_or_default();
         let reference = query
             .strip_prefix("metadata['holdfast_reference']:'")
@@ -381,7 +381,7 @@ impl Books {
         })))
     }
 
-    fn refund(&mut self, asked: &Asked) -> Ended {
+    fn refund(&mut self, asked: &StripeRequest) -> RequestEnd {
         let at = self.of_refund(asked)?;
         let it = &mut self.intents[at];
         let amount = asked.number("amount").unwrap_or(it.booked.captured);
@@ -414,7 +414,7 @@ impl Books {
         Ok(Reply::ok(&self.refund_shown(made)))
     }
 
-    fn list_refunds(&self, asked: &Asked) -> Ended {
+    fn list_refunds(&self, asked: &StripeRequest) -> RequestEnd {
         let at = self.of_refund(asked)?;
         let mut rest = self
             .refunds
@@ -435,12 +435,12 @@ impl Books {
         })))
     }
 
-    fn find(&self, asked: &Asked) -> Result<usize, Reply> {
+    fn find(&self, asked: &StripeRequest) -> Result<usize, Reply> {
         let id = asked.path.split('/').nth(3).unwrap_or_default();
         self.at(id)
     }
 
-    fn of_refund(&self, asked: &Asked) -> Result<usize, Reply> {
+    fn of_refund(&self, asked: &StripeRequest) -> Result<usize, Reply> {
         let charge = |id: &str| id.replacen("ch_", "pi_", 1);
         let id = asked.field("payment_intent").map(str::to_owned);
         let id = id.or_else(|| asked.field("charge").map(charge));

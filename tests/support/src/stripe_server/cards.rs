@@ -2,7 +2,7 @@
 
 /// What an issuer says.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Issuer {
+pub enum CardIssuer {
     Approves,
     /// `code` and `decline_code`.
     Declines(&'static str, &'static str),
@@ -10,26 +10,30 @@ pub enum Issuer {
 }
 
 /// The issuer of a payment method; `None` where there is no such payment method.
-pub fn issuer(payment_method: &str) -> Option<Issuer> {
+pub fn issuer(payment_method: &str) -> Option<CardIssuer> {
     const CARD_DECLINED: &str = "card_declined";
     let name = payment_method.strip_prefix("pm_card_")?;
     let name = name.strip_prefix("visa_").unwrap_or(name);
     Some(match name {
-        "visa" | "mastercard" | "amex" | "jcb" | "pendingRefund" | "refundFail" => Issuer::Approves,
+        "visa" | "mastercard" | "amex" | "jcb" | "pendingRefund" | "refundFail" => {
+            CardIssuer::Approves
+        }
         "chargeDeclined" | "chargeCustomerFail" => {
-            Issuer::Declines(CARD_DECLINED, "generic_decline")
+            CardIssuer::Declines(CARD_DECLINED, "generic_decline")
         }
-        "chargeDeclinedInsufficientFunds" => Issuer::Declines(CARD_DECLINED, "insufficient_funds"),
-        "chargeDeclinedLostCard" => Issuer::Declines(CARD_DECLINED, "lost_card"),
-        "chargeDeclinedStolenCard" => Issuer::Declines(CARD_DECLINED, "stolen_card"),
-        "chargeDeclinedFraudulent" => Issuer::Declines(CARD_DECLINED, "fraudulent"),
+        "chargeDeclinedInsufficientFunds" => {
+            CardIssuer::Declines(CARD_DECLINED, "insufficient_funds")
+        }
+        "chargeDeclinedLostCard" => CardIssuer::Declines(CARD_DECLINED, "lost_card"),
+        "chargeDeclinedStolenCard" => CardIssuer::Declines(CARD_DECLINED, "stolen_card"),
+        "chargeDeclinedFraudulent" => CardIssuer::Declines(CARD_DECLINED, "fraudulent"),
         "chargeDeclinedVelocityLimitExceeded" => {
-            Issuer::Declines(CARD_DECLINED, "card_velocity_exceeded")
+            CardIssuer::Declines(CARD_DECLINED, "card_velocity_exceeded")
         }
-        "chargeDeclinedExpiredCard" => Issuer::Declines("expired_card", ""),
-        "chargeDeclinedIncorrectCvc" => Issuer::Declines("incorrect_cvc", ""),
-        "chargeDeclinedProcessingError" => Issuer::Declines("processing_error", ""),
-        "authenticationRequired" | "threeDSecure2Required" => Issuer::WantsAuthentication,
+        "chargeDeclinedExpiredCard" => CardIssuer::Declines("expired_card", ""),
+        "chargeDeclinedIncorrectCvc" => CardIssuer::Declines("incorrect_cvc", ""),
+        "chargeDeclinedProcessingError" => CardIssuer::Declines("processing_error", ""),
+        "authenticationRequired" | "threeDSecure2Required" => CardIssuer::WantsAuthentication,
         _ => return None,
     })
 }

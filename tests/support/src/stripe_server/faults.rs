@@ -1,7 +1,7 @@
 //! The bad days: which request goes wrong, and how. Scripted rules first, in order; then silence;
 //! then at random, the same for the same seed and the n-th time of the same request.
 
-use super::wire::{Asked, Op};
+use super::wire::{Op, StripeRequest};
 use std::collections::HashMap;
 use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -146,7 +146,7 @@ impl Faults {
         self.seen.get(&op).copied().unwrap_or_default()
     }
 
-    pub(super) fn next(&mut self, asked: &Asked) -> Option<Fault> {
+    pub(super) fn next(&mut self, asked: &StripeRequest) -> Option<Fault> {
         *self.seen.entry(asked.op).or_default() += 1;
         if self.bucket.as_mut().is_some_and(|it| !it.take()) {
             self.too_many += 1;

@@ -13,7 +13,7 @@ mod shown;
 pub mod site;
 pub mod wire;
 
-use books::{Booked, Books};
+use books::{Booked, StripeBooks};
 use bytes::Bytes;
 use faults::{Effect, Fault, Faults, Kept, Rates, Silence};
 use hooks::{Delivered, Hooks, Webhooks};
@@ -35,7 +35,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use wire::{Asked, Op, Reply};
+use wire::{Op, Reply, StripeRequest};
 
 /// The key that it lets in.
 pub const SECRET_KEY: &str = "sk_test_of_the_server_in_the_test";
@@ -52,7 +52,7 @@ pub struct StripeServer {
 }
 
 struct State {
-    books: Mutex<Books>,
+    books: Mutex<StripeBooks>,
     faults: Mutex<Faults>,
     hooks: Hooks,
 }
@@ -251,7 +251,7 @@ impl StripeServer {
         self.change(|books| books.tell_failed_refunds(reference));
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Books) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut StripeBooks) -> T) -> T {
         let mut books = self.state.books.lock().unwrap();
         let changed = change(&mut books);
         self.state.hooks.send(books.take_events());
@@ -402,20 +402,20 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Resp
 }
 
 impl State {
-    fn perform(&self, asked: &Asked) -> Reply {
+    fn perform(&self, asked: &StripeRequest) -> Reply {
         let mut books = self.books.lock().unwrap();
         let reply = books.answer(asked);
         self.hooks.send(books.take_events());
         reply
     }
 
-    fn perform_if(&self, effect: Effect, asked: &Asked) {
+    fn perform_if(&self, effect: Effect, asked: &StripeRequest) {
         if effect == Effect::After {
             self.perform(asked);
         }
     }
 
-    fn fail(&self, asked: &Asked, effect: Effect, kept: Kept) -> Reply {
+    fn fail(&self, asked: &StripeRequest, effect: Effect, kept: Kept) -> Reply {
         if kept == Kept::Yes && self.books.lock().unwrap().knows(asked) {
             return self.perform(asked);
         }
@@ -428,7 +428,7 @@ impl State {
     }
 }
 
-async fn read(request: Request<Incoming>) -> io::Result<Asked> {
+async fn read(request: Request<Incoming>) -> io::Result<StripeRequest> {
     let (head, body) = request.into_parts();
     let header = |name: &str| {
         let value = head.headers.get(name)?.to_str().ok()?;
@@ -438,7 +438,7 @@ async fn read(request: Request<Incoming>) -> io::Result<Asked> {
     let query = head.uri.query().unwrap_or_default().as_bytes();
     let fields = form_urlencoded::parse(query).chain(form_urlencoded::parse(&body));
     let bearer = format!("Bearer {SECRET_KEY}");
-    Ok(Asked {
+    Ok(StripeRequest {
         op: Op::of(head.method.as_str(), head.uri.path()),
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),

@@ -1,9 +1,9 @@
 //! Intents, charges and refunds as Stripe's JSON has them.
 
-use super::books::{Books, RefundMade};
+use super::books::{RefundMade, StripeBooks};
 use serde_json::{Value, json};
 
-impl Books {
+impl StripeBooks {
     pub(super) fn intent(&self, at: usize, expand: bool) -> Value {
         let it = &self.intents[at];
         let charge = match &it.charge {

@@ -1,7 +1,7 @@
 //! What others do to a payment while we are busy with it: somebody in a hurry at the company's own
 //! site, and cardholders who dispute a part. Each does only what the company would let them do.
 
-use super::books::{Books, RefundMade, now_s};
+use super::books::{RefundMade, StripeBooks, now_s};
 use super::hooks::Event;
 use serde_json::{Map, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -41,7 +41,7 @@ impl Told {
 /// Seconds between two things that happen to a dispute: their order is told by their times.
 const APART_S: u64 = 10;
 
-impl Books {
+impl StripeBooks {
     /// Somebody captures so much of it at the company's own site.
     pub(super) fn capture_at_site(&mut self, reference: &str, amount: i64) {
         for at in self.of_reference(reference) {

@@ -38,7 +38,7 @@ impl Op {
 
 /// A request.
 #[derive(Clone)]
-pub(super) struct Asked {
+pub(super) struct StripeRequest {
     pub(super) op: Op,
     pub(super) method: String,
     pub(super) path: String,
@@ -47,7 +47,7 @@ pub(super) struct Asked {
     pub(super) let_in: bool,
 }
 
-impl Asked {
+impl StripeRequest {
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         let found = self.fields.iter().find(|(it, _)| it == name)?;
         Some(&found.1)

@@ -1,23 +1,33 @@
-//! Owns the demo's drop, which `serve --demo` puts on sale.
+//! Owns the demo's drop, which `serve --demo` puts on sale, and what a terminal shows of it.
 //!
-//! Invariant: existing products and promotions stay as they are.
+//! Invariants: existing products and promotions stay as they are; only keys that are public anyway
+//! are shown.
 
+use super::say;
 use super::serve::Failure;
+use crate::config::{Config, Role};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::ids::{KeyOwner, ProductId, PromotionCode, RequestId};
 use crate::journal::{Journal, Set, StorageFault, WriteError};
 use crate::money::{Currency, Price};
+use crate::telemetry::logging;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The drop, and the promotion for it.
+const DROP: &str = "drop-1";
+const PROMOTION: &str = "DEMO10";
+const PARSES: &str = "the demo's names keep to the alphabet of ids";
 
 /// Puts the demo's drop and promotion on sale if they do not exist.
 pub(super) fn put_on_sale(journal: &Journal) -> Result<(), Failure> {
-    const PARSES: &str = "the demo's names keep to the alphabet of ids";
     let by = AdminAct {
         request: RequestId(0),
         owner: KeyOwner::parse("demo").expect(PARSES),
     };
     let price =
         |(code, minor_units): (&str, i64)| Some((Currency::parse(code)?, Price::new(minor_units)?));
-    let product = ProductId::parse("drop-1").expect(PARSES);
+    let product = ProductId::parse(DROP).expect(PARSES);
     if journal.reads().product(&product).is_none() {
         let set = ProductSet {
             product: product.clone(),
@@ -37,7 +47,7 @@ pub(super) fn put_on_sale(journal: &Journal) -> Result<(), Failure> {
         };
         durable(journal, journal.catalogue().put_product(set))?;
     }
-    let code = PromotionCode::parse("DEMO10").expect(PARSES);
+    let code = PromotionCode::parse(PROMOTION).expect(PARSES);
     if journal.reads().promotion(&code).is_none() {
         let set = PromotionSet {
             code,
@@ -67,4 +77,72 @@ fn durable<View>(
         Err(WriteError::Refused(_)) => Ok(()),
         Err(WriteError::Fault(fault)) => Err(fault),
     }
+}
+
+/// Shows on the terminal what is on sale, the keys, and a first request to copy.
+pub(super) fn greet(config: &Config, address: SocketAddr, journal: &Journal) {
+    // Log lines are written by a thread of their own: this text comes after those before it.
+    logging::flush();
+    say(greeting(config, address, journal));
+}
+
+fn greeting(config: &Config, address: SocketAddr, journal: &Journal) -> String {
+    let key_of = |role| config.keys.iter().find(|key| key.role == role);
+    let public = |role| key_of(role).and_then(|key| key.public());
+    let admin = public(Role::Admin).unwrap_or("the key of your configuration");
+    let (shop, header) = match public(Role::Shop) {
+        Some(key) => (key, format!("'Authorization: Bearer {key}'")),
+        None => (
+            "the key of your configuration, in SHOP_KEY",
+            "\"Authorization: Bearer $SHOP_KEY\"".to_owned(),
+        ),
+    };
+    let (base, trust) = match &config.server.tls {
+        None => (format!("http://{}", reachable(address)), String::new()),
+        Some(tls) => (
+            format!("https://localhost:{}", address.port()),
+            format!(" --cacert '{}'", tls.cert.display()),
+        ),
+    };
+    let body = format!(
+        r#"{{"user_id":"ana","product_id":"{DROP}","quantity":1,"currency":"USD","card_token":"tok_ok"}}"#
+    );
+    format!(
+        "\n  On sale    {}\n  \
+           Promotion  {PROMOTION}: send it as promotion_code\n  \
+           Shop key   {shop}\n  \
+           Admin key  {admin}\n\n  \
+         Buy one, in another terminal (a repeat with the same key gives the same purchase):\n\n  \
+         curl -s{trust} -H {header} -H 'Content-Type: application/json' -H 'Idempotency-Key: first-buy-1' -d '{body}' {base}/limited/buy\n\n  \
+         Data: {}. Stop with Ctrl-C.\n\n",
+        on_sale(journal),
+        config.storage.data_dir.display(),
+    )
+}
+
+/// The drop as it is now: an earlier run may have sold of it, or changed its terms.
+fn on_sale(journal: &Journal) -> String {
+    let product = ProductId::parse(DROP).expect(PARSES);
+    let Some((drop, _)) = journal.reads().product(&product) else {
+        return "nothing".to_owned();
+    };
+    let left = drop.total - drop.held - drop.sold;
+    let mut text = format!("{DROP} \"{}\": {left} of {} left", drop.name, drop.total);
+    if let Some(most) = drop.per_user_limit {
+        let _ = write!(text, ", at most {most} per buyer");
+    }
+    for (currency, price) in &drop.prices {
+        let _ = write!(text, ", {} {currency}", currency.in_units(price.get()));
+    }
+    text
+}
+
+/// The address that a client on this machine connects to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }

@@ -1,5 +1,5 @@
 //! The command line: `serve`, `config check`, `check`, `log`, `replay`, `reconcile`, `backup`,
-//! `restore`, `schema`, `import redis`, `receipt verify`.
+//! `restore`, `schema`, `import redis`, `receipt verify`, `completions`, `man`.
 //!
 //! Exit status: 0 done, 1 the work failed, 2 bad usage (of `check`: 1 damaged, 2 cannot read; of
 //! `reconcile`: 1 differences, 2 cannot read; of `backup verify`: 1 not good; of `replay`: 2 rules
@@ -16,6 +16,8 @@ mod descriptors;
 mod faces;
 mod import;
 mod inspect;
+mod manual;
+mod notices;
 mod prepare;
 mod process;
 mod progress;
@@ -28,6 +30,7 @@ mod schema;
 mod scoring;
 mod serve;
 mod signals;
+mod supervisor;
 mod watch;
 
 use clap::{Args, Parser, Subcommand};
@@ -84,6 +87,16 @@ enum CliCommand {
     Import {
         #[command(subcommand)]
         command: ImportCommand,
+    },
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one page for each command into a directory.
+    Man {
+        /// The directory; it is created. Without it: print the page of `holdfast`.
+        dir: Option<PathBuf>,
     },
 }
 
@@ -216,6 +229,7 @@ struct VerifyKeys {
     /// A configuration with `receipts.hmac_keys` and `receipts.ed25519_keys`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key_file", "jwks", "public_key"])]
     config: Option<PathBuf>,
+    /// Verify with the demo's keys.
     #[arg(long, conflicts_with_all = ["key_file", "jwks", "public_key", "config"])]
     demo: bool,
 }
@@ -247,6 +261,8 @@ pub fn run() -> ExitCode {
         CliCommand::Schema {
             of: SchemaOf::Kafka(arguments),
         } => schema::kafka(&arguments),
+        CliCommand::Completions { shell } => manual::completions(shell),
+        CliCommand::Man { dir } => manual::man(dir.as_deref()),
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::prepare::{self, Prepared};
 use super::serve::Failure;
+use super::supervisor::Supervisor;
 use super::{Serve, compose, scoring};
 use crate::config::{Config, RELOADABLE};
 use crate::engine::event::{Act, Actor, ActorRole, AdminActed, AdminRefused, Shown};
@@ -30,6 +31,7 @@ pub(super) struct Reloader<'a> {
     pub(super) journal: &'a Journal,
     pub(super) core: &'a Core,
     pub(super) secrets: &'a Secrets,
+    pub(super) supervisor: &'a Supervisor,
     pub(super) tls: Option<Arc<Tls>>,
 }
 
@@ -43,6 +45,7 @@ struct Done {
 impl Reloader<'_> {
     /// Reads the configuration again, and reports the result.
     pub(super) fn reload(&mut self) {
+        self.supervisor.reloading();
         match self.take_over() {
             Ok(done) => self.say(&done),
             Err(failure) => {
@@ -60,6 +63,8 @@ impl Reloader<'_> {
                 );
             }
         }
+        // Also of a refused one: the process goes on with what it had.
+        self.supervisor.ready();
     }
 
     /// Reads everything, then applies what may be refused (the secrets of webhooks), then the rest,

@@ -10,8 +10,9 @@ use super::faces::Listeners;
 use super::prepare::{self, Prepared};
 use super::reload::Reloader;
 use super::signals::{ServeEnd, Signals};
+use super::supervisor::{Heartbeat, Supervisor};
 use super::watch::HealthWatch;
-use super::{Serve, compose, demo, descriptors, rules, scoring};
+use super::{Serve, compose, demo, descriptors, notices, rules, scoring};
 use crate::backup::Backup;
 use crate::config::{Config, Demo, GatewayKind};
 use crate::files::{self, Reach};
@@ -96,13 +97,15 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     } = prepared;
     let config = &config;
     let mut signals = Signals::caught()?;
-    say_what_is_unsafe(config);
+    let supervisor = Supervisor::of_process();
+    notices::of_unsafe_settings(config);
     let connections_max = descriptors::share_out(config)?;
     // Recovery can take minutes, so everything that can fail the start is done first.
     let tls = certified.map(|certified| Arc::new(Tls::new(certified)));
     let listeners = Listeners::bind(&config.server)?;
     let recovering = listeners.probed(&config.server, tls.as_ref())?;
-    let journal = signals.ending_at_once(|| open(arguments, config, &recovering))??;
+    let journal =
+        signals.ending_at_once(|| open(arguments, config, &recovering, &supervisor))??;
     // Before sinks start: a copy that may not run must not send them anything.
     let backup = compose::backup(config, &journal)?;
     bounds::say_memory(&journal, config.storage.ring_bytes);
@@ -117,7 +120,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let sinks = Arc::new(compose::sinks(config, &journal)?);
     // Before the first sale: a sink that has more than the log reveals an older copy.
     sinks.wait_for_first_look(FIRST_LOOK);
-    say_where_it_is_no_first_history(&journal);
+    notices::of_history(&journal);
     let gateway = chosen(config, stripe)?;
     let shipping = backup.clone();
     let core = parts(
@@ -129,7 +132,10 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     recovering.stop();
     core.start_reconciling()?;
     core.start_segmenting()?;
-    say_listening(config, &server);
+    notices::listening(config, &server);
+    if config.demo == Demo::Yes && Style::of_stderr() == Style::Readable {
+        demo::greet(config, server.address(), &journal);
+    }
     let mut reloader = Reloader {
         arguments,
         started: config,
@@ -137,30 +143,14 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         journal: &journal,
         core: &core,
         secrets: &secrets,
+        supervisor: &supervisor,
         tls,
     };
-    let mut watch = HealthWatch::new(&journal, &config.storage.data_dir);
-    let end = serve_until_left(
-        &mut signals,
-        &mut watch,
-        &mut reloader,
-        &core,
-        config.server.leave,
-    );
+    let heartbeat = Heartbeat::new(&supervisor, &journal, server.pulse());
+    let mut watch = HealthWatch::new(&journal, &core, &config.storage.data_dir, heartbeat);
+    supervisor.ready();
+    let end = serve_until_left(&mut signals, &mut watch, &mut reloader);
     stop(end, &core, server, &sinks, backup.as_deref(), &journal)
-}
-
-fn say_listening(config: &Config, server: &Server) {
-    tracing::info!(
-        event = "listening",
-        address = %server.address(),
-        admin_address = server.admin_address().map(tracing::field::display),
-        workers = config.server.workers,
-        tls = config.server.tls.is_some(),
-        demo = config.demo == Demo::Yes,
-        pid = std::process::id(),
-        "taking requests"
-    );
 }
 
 /// Serves until the process is stopped, and then for `leave` more, while `/readyz` already fails.
@@ -168,11 +158,12 @@ fn serve_until_left(
     signals: &mut Signals,
     watch: &mut HealthWatch<'_>,
     reloader: &mut Reloader<'_>,
-    core: &Core,
-    leave: Duration,
 ) -> ServeEnd {
     let end = signals.wait(watch, reloader, None);
-    core.leave();
+    let server = &reloader.started.server;
+    let leave = server.leave;
+    reloader.supervisor.stopping(leave + server.drain);
+    reloader.core.leave();
     if end == ServeEnd::Ordered && !leave.is_zero() {
         tracing::info!(
             event = "leaving",
@@ -223,6 +214,7 @@ fn open(
     arguments: &Serve,
     config: &Config,
     recovering: &Recovering,
+    supervisor: &Supervisor,
 ) -> Result<Arc<Journal>, Failure> {
     keep_from_others(&config.storage.data_dir)?;
     let behind = if arguments.accept_clock {
@@ -235,6 +227,7 @@ fn open(
         recovering.at(progress);
         if shown.elapsed() >= Duration::from_secs(1) {
             shown = Instant::now();
+            supervisor.recovering(progress);
             let Progress { stage, done, total } = progress;
             tracing::info!(
                 event = "recovering",
@@ -276,45 +269,6 @@ fn open(
         "the data directory is open and recovered"
     );
     Ok(journal)
-}
-
-/// Reports that this history of the log waits for the operator's order.
-fn say_where_it_is_no_first_history(journal: &Journal) {
-    if journal.history().may_sell() {
-        return;
-    }
-    let elsewhere = journal.history().readers_elsewhere();
-    let sinks: Vec<_> = elsewhere.iter().map(|(name, _)| *name).collect();
-    tracing::error!(
-        event = "restored_copy",
-        generation = %journal.generation(),
-        accepted = journal.history().is_accepted(),
-        sinks = sinks.join(" "),
-        "the data directory is a restored or older copy: the shop's calls are refused until it is replaced, or POST /admin/history/accept orders to go on with it"
-    );
-}
-
-/// Reports settings that are fine for a trial, but not for a sale.
-fn say_what_is_unsafe(config: &Config) {
-    if config.demo == Demo::No && matches!(config.payments.gateway, GatewayKind::Sandbox) {
-        tracing::warn!(
-            event = "sandbox_gateway",
-            "payments go to the sandbox gateway, which moves no money; for a sale, set payments.gateway"
-        );
-    }
-    if config.server.tls.is_some() {
-        return;
-    }
-    for (key, address) in config.server.addresses() {
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                event = "plain_http",
-                %address,
-                key,
-                "this address is served without TLS, so the network can read keys and purchases; set server.tls, or listen on loopback behind a proxy with TLS"
-            );
-        }
-    }
 }
 
 /// Denies other users of the machine access to the data directory.

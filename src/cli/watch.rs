@@ -1,9 +1,12 @@
-//! Owns what `serve` reports about its clock, its disk, its log and its bounds.
+//! Owns what `serve` reports about its clock, its disk, its log and its bounds, and to its
+//! supervisor.
 //!
 //! Invariant: a state is reported once when it begins and once when it ends, however often it is
 //! checked. Deliberately absent: what happens to requests meanwhile, which the journal decides.
 
 use super::bounds::BoundWatch;
+use super::supervisor::Heartbeat;
+use crate::http::core::Core;
 use crate::journal::{ClockNotice, DiskRoom, DiskState, Journal, SYNC_SLOW};
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +14,9 @@ use std::time::Duration;
 /// Called regularly.
 pub(super) struct HealthWatch<'a> {
     journal: &'a Journal,
+    core: &'a Core,
     data_dir: &'a Path,
+    heartbeat: Heartbeat<'a>,
     room: DiskRoom,
     is_slow: bool,
     bounds: BoundWatch,
@@ -27,10 +32,17 @@ pub(super) enum Health {
 
 impl<'a> HealthWatch<'a> {
     /// Watches `journal` in `data_dir`.
-    pub(super) fn new(journal: &'a Journal, data_dir: &'a Path) -> Self {
+    pub(super) fn new(
+        journal: &'a Journal,
+        core: &'a Core,
+        data_dir: &'a Path,
+        heartbeat: Heartbeat<'a>,
+    ) -> Self {
         Self {
             journal,
+            core,
             data_dir,
+            heartbeat,
             room: DiskRoom::Enough,
             is_slow: false,
             bounds: BoundWatch::default(),
@@ -52,7 +64,10 @@ impl<'a> HealthWatch<'a> {
         }
         self.bounds.look(self.journal);
         match self.journal.fault() {
-            None => Health::Good,
+            None => {
+                self.heartbeat.beat(self.core.not_ready());
+                Health::Good
+            }
             Some(fault) => {
                 tracing::error!(event = "log_stopped", "{fault}");
                 Health::Fault

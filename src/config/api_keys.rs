@@ -3,7 +3,7 @@
 //! Invariants: at least one key; no two entries have the same secret; a secret has at least
 //! [`API_KEY_CHARS_MIN`] characters, except for the demo's.
 
-use super::read::{ConfigReader, entry_text, integer_in_range, invalid};
+use super::read::{ConfigReader, DEMO_SECRETS, entry_text, integer_in_range, invalid};
 use super::{ConfigError, Demo, ID_FORM};
 use crate::ids::KeyOwner;
 use secrecy::{ExposeSecret, SecretString};
@@ -47,6 +47,14 @@ pub struct ApiKey {
     pub secret: SecretString,
     /// Maximum requests per second, if limited.
     pub rate_per_s: Option<u32>,
+}
+
+impl ApiKey {
+    /// The secret, if it is one of the demo's, which everybody knows.
+    pub fn public(&self) -> Option<&'static str> {
+        let secret = self.secret.expose_secret();
+        DEMO_SECRETS.into_iter().find(|known| *known == secret)
+    }
 }
 
 pub(super) fn read(reader: &mut ConfigReader<'_>, demo: Demo) -> Result<Vec<ApiKey>, ConfigError> {

@@ -5,7 +5,7 @@
 use super::call::auth::Keys;
 use super::call::worker::WorkerBounds;
 use super::hooks::webhooks::WebhookVerifier;
-use super::ops::readiness::ReadinessCheck;
+use super::ops::readiness::{NotReady, ReadinessCheck};
 use super::ops::reports::Reports;
 use super::server::wrong_keys::WrongKeys;
 use super::shop::events::WaitingReaders;
@@ -123,6 +123,11 @@ impl Core {
     /// Reports the process as not ready from now on; requests are still served.
     pub fn leave(&self) {
         self.readiness.leave();
+    }
+
+    /// Why new purchases are not accepted, as `/readyz` says it.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        self.readiness.not_ready().map(NotReady::reason)
     }
 
     /// Starts the thread that resumes open payments of the log. Call it before the first request.

@@ -6,9 +6,12 @@ mod config;
 #[cfg(not(all(feature = "kafka", feature = "postgres", feature = "redis-import")))]
 mod features;
 mod files;
+mod first_minute;
 mod hostile_bytes;
 mod logging;
 mod lost_files;
+mod manual;
 mod moved_directory;
 mod reload;
 mod storage_fault;
+mod supervisor;

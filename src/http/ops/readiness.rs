@@ -22,6 +22,11 @@ pub enum NotReady {
 }
 
 impl NotReady {
+    /// The reason, as `/readyz` says it.
+    pub const fn reason(self) -> &'static str {
+        self.texts().0
+    }
+
     /// The reason, and what to do.
     const fn texts(self) -> (&'static str, &'static str) {
         match self {

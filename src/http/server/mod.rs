@@ -10,6 +10,7 @@ mod connection;
 pub mod listener;
 pub mod peer;
 pub mod presence;
+pub mod pulse;
 pub mod sampled;
 pub mod tls;
 mod unasked;
@@ -28,6 +29,7 @@ use hyper::{Request, Response};
 use listener::Listener;
 use peer::Peer;
 use presence::ActiveRequest;
+use pulse::Pulse;
 use sampled::Sampled;
 use std::convert::Infallible;
 use std::future::Future;
@@ -41,6 +43,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tls::Tls;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -121,6 +124,7 @@ pub struct Server {
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
+    runtimes: Vec<Handle>,
     stop: Arc<Stop>,
     /// The accepting threads hold the other ends.
     accepting: Receiver<Infallible>,
@@ -172,6 +176,7 @@ impl Server {
             address: main.listener.address(),
             admin_address: admin.as_ref().map(|admin| admin.listener.address()),
             threads: Vec::new(),
+            runtimes: Vec::new(),
             stop: Arc::default(),
             accepting,
         };
@@ -207,6 +212,7 @@ impl Server {
                 .max_blocking_threads(4)
                 .build()
                 .map_err(ServeError::Thread)?;
+            self.runtimes.push(runtime.handle().clone());
             let thread = std::thread::Builder::new()
                 .name(format!("{}-{place}", face.name))
                 .spawn(move || {
@@ -227,6 +233,11 @@ impl Server {
     /// The address for administration, metrics and probes.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
+    }
+
+    /// What asks the threads for a sign of life.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::of(&self.runtimes)
     }
 
     /// Stops accepting. Requests in flight end within `server.drain_s`.

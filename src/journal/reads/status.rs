@@ -189,6 +189,16 @@ impl JournalFigures<'_> {
         self.core.log.has_room()
     }
 
+    /// The end of what was appended. Cheap.
+    pub fn appended(&self) -> Lsn {
+        self.core.appended()
+    }
+
+    /// The end of what is durable. Cheap.
+    pub fn durable(&self) -> Lsn {
+        self.core.durable()
+    }
+
     /// Whether new purchases can be taken.
     pub fn readiness(&self) -> Readiness {
         match self.core.fault() {

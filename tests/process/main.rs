@@ -12,6 +12,7 @@ mod logging;
 mod lost_files;
 mod manual;
 mod moved_directory;
+mod packaging;
 mod reload;
 mod storage_fault;
 mod supervisor;

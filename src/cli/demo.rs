@@ -5,7 +5,7 @@
 
 use super::say;
 use super::serve::Failure;
-use crate::config::{Config, Role};
+use crate::config::{ApiKey, Config, Role};
 use crate::engine::event::{Active, AdminAct, Discount, ProductSet, PromotionSet};
 use crate::ids::{KeyOwner, ProductId, PromotionCode, RequestId};
 use crate::journal::{Journal, Set, StorageFault, WriteError};
@@ -88,7 +88,7 @@ pub(super) fn greet(config: &Config, address: SocketAddr, journal: &Journal) {
 
 fn greeting(config: &Config, address: SocketAddr, journal: &Journal) -> String {
     let key_of = |role| config.keys.iter().find(|key| key.role == role);
-    let public = |role| key_of(role).and_then(|key| key.public());
+    let public = |role| key_of(role).and_then(ApiKey::public);
     let admin = public(Role::Admin).unwrap_or("the key of your configuration");
     let (shop, header) = match public(Role::Shop) {
         Some(key) => (key, format!("'Authorization: Bearer {key}'")),

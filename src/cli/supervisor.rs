@@ -17,7 +17,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 /// How much longer the start or the stop may take after each report of progress.
-const MORE_TIME: Duration = Duration::from_secs(60);
+const MORE_TIME: Duration = Duration::from_mins(1);
 
 /// The supervisor, if there is one.
 pub(super) struct Supervisor {

@@ -68,8 +68,8 @@ fn each_command_has_a_manual_page_with_each_of_its_flags() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path().join("man1");
     stdout_of(&["man", dir.to_str().unwrap()]);
-    let mut pages = 0;
-    for command in all_commands() {
+    let commands = all_commands();
+    for command in &commands {
         let page = dir.join(format!("{}.1", command.words.join("-")));
         let text = std::fs::read_to_string(&page).unwrap_or_else(|_| panic!("no {page:?}"));
         let text = text.replace("\\-", "-");
@@ -79,11 +79,10 @@ fn each_command_has_a_manual_page_with_each_of_its_flags() {
                 "no {flag} in {page:?}\n{text}"
             );
         }
-        pages += 1;
     }
     assert_eq!(
         std::fs::read_dir(&dir).unwrap().count(),
-        pages,
+        commands.len(),
         "no other page"
     );
     let printed = stdout_of(&["man"]);
@@ -110,9 +109,10 @@ fn the_completions_of_each_shell_have_each_command_and_flag() {
             assert!(script.contains(name.as_str()), "{shell}: no {name}");
             for flag in &command.flags {
                 // Fish writes long flags without their dashes, after `-l`.
-                let flag = match shell {
-                    "fish" => flag.replacen("--", "-l ", 1),
-                    _ => flag.clone(),
+                let flag = if shell == "fish" {
+                    flag.replacen("--", "-l ", 1)
+                } else {
+                    flag.clone()
                 };
                 assert!(script.contains(&flag), "{shell}: no {flag}");
             }

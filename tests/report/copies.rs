@@ -306,7 +306,7 @@ fn killed_in_the_middle_of_the_order_it_is_accepted_or_waits_still() {
 }
 
 /// The tables of the sink, each with the columns that do not say when a row was written.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 10] = [
     ("audit_log", "lsn, at, kind, user_id, purchase_id, event"),
     ("purchase_attempts", "t"),
     ("shop_transactions", "t"),
@@ -315,6 +315,8 @@ const TABLES: [(&str, &str); 8] = [
     ("user_rewards", "t"),
     ("risk_profiles", "t"),
     ("ledger_entries", "t"),
+    ("products", "t"),
+    ("promotions", "t"),
 ];
 
 #[test]
@@ -345,6 +347,13 @@ fn the_tables_are_those_of_the_history_that_goes_on_and_the_rest_is_listed() {
     // What the copy will not know: new purchases, and what changed older ones.
     let server = scene.start();
     let lost = sell(&server, 8, "lost");
+    let dearer =
+        support::product_terms(&json!({"name": "dearer", "price": {"USD": 2999}, "stock": 1000}));
+    for product in ["drop", "extra"] {
+        let path = format!("/admin/products/{product}");
+        let put = Request::put(&path).key(ADMIN).json(&dearer);
+        assert!(matches!(server.ask(&put).status, 200 | 201));
+    }
     refund(&server, &before[0], 700, 500);
     dispute(&server, "three", "lost", &before[1]);
     dispute(&server, "four", "won", &before[2]);
@@ -390,6 +399,11 @@ fn the_tables_are_those_of_the_history_that_goes_on_and_the_rest_is_listed() {
          WHERE table_name = 'shop_transactions' AND what = 'changed'",
     );
     assert_eq!(changed, 5);
+    let terms: Vec<String> = postgres.column(
+        "SELECT concat_ws(' ', what, lost->>'product_id', lost->'price'->>'USD')
+         FROM holdfast.lost_history WHERE table_name = 'products' ORDER BY 1",
+    );
+    assert_eq!(terms, ["changed drop 2999", "removed extra 2999"]);
     let captured: i64 = postgres.value(
         "SELECT count(*) FROM holdfast.lost_history
          WHERE table_name = 'audit_log' AND lost->>'kind' = 'payment_captured'",

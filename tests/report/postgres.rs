@@ -1,7 +1,10 @@
 //! The PostgreSQL sink of the real program: what its tables say, who may change them, what it
 //! refuses, how it is paused and how far the log is kept for it.
 
+mod catalogue;
 mod comments;
+mod plans;
+mod queries;
 mod refunds;
 
 use serde_json::{Value, json};
@@ -642,7 +645,7 @@ fn the_printed_schema_may_be_run_on_whatever_is_there_and_auto_goes_on_from_it()
     caught_up(&server);
     stopped(server, |_| {});
     let expected = history();
-    assert_eq!(expected.len(), 4);
+    assert_eq!(expected.len(), 6);
     let tables = || -> Vec<String> {
         postgres.column(
             "SELECT concat_ws(' ', table_name, column_name, data_type)

@@ -11,9 +11,9 @@ use super::encode::Tuple;
 use super::rows::{AttemptRow, Booking, PromotionUse, Risk, RowResult, Rows, Transaction};
 use super::tables::{ACTIONS, AUDIT};
 use crate::engine::event::{
-    AttemptEvent, AttemptRefused, BuyerEvent, DeclineCause, DisputeEvent, Event, Flow, Group,
-    HoldAfter, HoldEvent, HoldPlaced, Origin, PaymentCaptured, PaymentEvent, PaymentStarted,
-    RefundEvent, ReviewEvent, ReviewVerdict,
+    AttemptEvent, AttemptRefused, BuyerEvent, CatalogueEvent, DeclineCause, DisputeEvent, Event,
+    Flow, Group, HoldAfter, HoldEvent, HoldPlaced, Origin, PaymentCaptured, PaymentEvent,
+    PaymentStarted, RefundEvent, ReviewEvent, ReviewVerdict,
 };
 use crate::engine::lifecycle::{Stands, Step, stands};
 use crate::ids::PurchaseId;
@@ -96,6 +96,10 @@ impl ToRows {
                 refused(it, place, rows);
                 Ok(())
             }
+            Group::Catalogue(CatalogueEvent::ProductSet(_) | CatalogueEvent::PromotionSet(_)) => {
+                rows.terms = Some(place.lsn);
+                Ok(())
+            }
             // Their row in `audit_log` is all that they have.
             Group::Review(ReviewEvent::ReviewOpened(_))
             | Group::Buyer(
@@ -105,7 +109,9 @@ impl ToRows {
                 | BuyerEvent::HoldingsImported(_)
                 | BuyerEvent::KeyImported(_),
             )
-            | Group::Catalogue(_)
+            | Group::Catalogue(
+                CatalogueEvent::StockImported(_) | CatalogueEvent::PromotionUsesImported(_),
+            )
             | Group::Risk(_)
             | Group::Webhook(_)
             | Group::Core(_)

@@ -53,6 +53,8 @@ struct Statements {
     transactions: Changing,
     uses: Changing,
     risks: Changing,
+    /// Sets the terms of products and promotions from their events in the audit log.
+    terms: Statement,
 }
 
 /// A table whose rows change.
@@ -287,6 +289,7 @@ impl Statements {
             transactions: changing(connected, &TRANSACTIONS, MERGE_TRANSACTIONS).await?,
             uses: changing(connected, &USES, MERGE_USES).await?,
             risks: changing(connected, &RISK, MERGE_RISK).await?,
+            terms: prepared(connected, "SELECT holdfast.set_terms($1)").await?,
         })
     }
 
@@ -318,6 +321,10 @@ impl Statements {
             copy_in(transaction, &changing.stage, tuples).await?;
             let merged = transaction.execute(&changing.merge, &[]).await;
             merged.map_err(PostgresError::doing("changing rows"))?;
+        }
+        if !rows.terms.is_empty() {
+            let set = transaction.execute(&self.terms, &[&rows.terms]).await;
+            set.map_err(PostgresError::doing("setting terms"))?;
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ pub struct Rows {
     pub(super) transaction: Option<Box<Transaction>>,
     pub(super) promotion: Option<PromotionUse>,
     pub(super) risk: Option<Risk>,
+    /// The event, if it sets the terms of a product or promotion: its row in the audit log has them.
+    pub(super) terms: Option<Lsn>,
 }
 
 impl Rows {
@@ -283,6 +285,8 @@ pub(super) struct RowBatch {
     pub(super) transactions: Vec<u8>,
     pub(super) uses: Vec<u8>,
     pub(super) risks: Vec<u8>,
+    /// Events that set the terms of products or promotions.
+    pub(super) terms: Vec<i64>,
 }
 
 impl RowBatch {
@@ -299,6 +303,7 @@ impl RowBatch {
             written.actions.extend_from_slice(&row.action);
             written.rewards.extend_from_slice(&row.reward);
             written.ledger.extend_from_slice(&row.ledger);
+            written.terms.extend(row.terms.map(bigint));
             if let Some(it) = &row.attempt {
                 match attempts.get_mut(&it.lsn) {
                     Some(there) => there.merge((**it).clone()),

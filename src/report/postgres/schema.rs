@@ -14,14 +14,16 @@ use refinery::{Migration, Runner};
 const HISTORY: &str = "holdfast.schema_history";
 
 /// Every migration: its name (`V`, number, two underscores, description) and its SQL.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     ("V1__tables", include_str!("sql/V1__tables.sql")),
     ("V2__segments", include_str!("sql/V2__segments.sql")),
     ("V3__history", include_str!("sql/V3__history.sql")),
     ("V4__comments", include_str!("sql/V4__comments.sql")),
+    ("V5__catalogue", include_str!("sql/V5__catalogue.sql")),
+    ("V6__questions", include_str!("sql/V6__questions.sql")),
 ];
 
-fn migrations() -> [Migration; 4] {
+fn migrations() -> [Migration; 6] {
     MIGRATIONS.map(|(name, sql)| {
         Migration::unapplied(name, sql)
             .expect("names are `V`, a number, two underscores and a word")

@@ -201,7 +201,10 @@ BEGIN
         ) counted
         GROUP BY user_id;
 
-    -- 6. Segments are computed again from there; a run that goes on has another end in mind.
+    -- 6. Products and promotions: the newest terms that are left (V5__catalogue).
+    PERFORM take_back_terms(from_generation, parted);
+
+    -- 7. Segments are computed again from there; a run that goes on has another end in mind.
     UPDATE segment_runs SET outcome = 'abandoned', finished_at = clock_timestamp()
         WHERE outcome = 'running';
     UPDATE segment_state SET lsn = least(lsn, parted);

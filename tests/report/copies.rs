@@ -347,13 +347,7 @@ fn the_tables_are_those_of_the_history_that_goes_on_and_the_rest_is_listed() {
     // What the copy will not know: new purchases, and what changed older ones.
     let server = scene.start();
     let lost = sell(&server, 8, "lost");
-    let dearer =
-        support::product_terms(&json!({"name": "dearer", "price": {"USD": 2999}, "stock": 1000}));
-    for product in ["drop", "extra"] {
-        let path = format!("/admin/products/{product}");
-        let put = Request::put(&path).key(ADMIN).json(&dearer);
-        assert!(matches!(server.ask(&put).status, 200 | 201));
-    }
+    change_terms(&server);
     refund(&server, &before[0], 700, 500);
     dispute(&server, "three", "lost", &before[1]);
     dispute(&server, "four", "won", &before[2]);
@@ -399,11 +393,7 @@ fn the_tables_are_those_of_the_history_that_goes_on_and_the_rest_is_listed() {
          WHERE table_name = 'shop_transactions' AND what = 'changed'",
     );
     assert_eq!(changed, 5);
-    let terms: Vec<String> = postgres.column(
-        "SELECT concat_ws(' ', what, lost->>'product_id', lost->'price'->>'USD')
-         FROM holdfast.lost_history WHERE table_name = 'products' ORDER BY 1",
-    );
-    assert_eq!(terms, ["changed drop 2999", "removed extra 2999"]);
+    assert_terms_are_listed(&postgres);
     let captured: i64 = postgres.value(
         "SELECT count(*) FROM holdfast.lost_history
          WHERE table_name = 'audit_log' AND lost->>'kind' = 'payment_captured'",
@@ -435,6 +425,27 @@ fn the_tables_are_those_of_the_history_that_goes_on_and_the_rest_is_listed() {
         }
         assert_eq!(found, anew, "{table}");
     }
+}
+
+/// Another price for the product that is sold, and a product more.
+fn change_terms(server: &Server) {
+    let dearer = support::product_terms(&json!({
+        "name": "dearer", "price": {"USD": 2999}, "stock": 1000,
+    }));
+    for product in ["drop", "extra"] {
+        let path = format!("/admin/products/{product}");
+        let put = Request::put(&path).key(ADMIN).json(&dearer);
+        assert!(matches!(server.ask(&put).status, 200 | 201));
+    }
+}
+
+/// What [`change_terms`] did is lost: one product has its terms back, the other is gone.
+fn assert_terms_are_listed(postgres: &Postgres) {
+    let terms: Vec<String> = postgres.column(
+        "SELECT concat_ws(' ', what, lost->>'product_id', lost->'price'->>'USD')
+         FROM holdfast.lost_history WHERE table_name = 'products' ORDER BY 1",
+    );
+    assert_eq!(terms, ["changed drop 2999", "removed extra 2999"]);
 }
 
 fn refund(server: &Server, purchase: &str, amount: u64, before: u64) {

@@ -63,7 +63,7 @@ fn products_and_promotions_have_their_newest_terms() {
 
     // Every event again, older ones too, in whatever order: nothing changes.
     postgres.execute("CREATE ROLE sink LOGIN IN ROLE holdfast_writer");
-    let lsns = "SELECT lsn FROM holdfast.audit_log WHERE kind LIKE '%\\_set' ORDER BY lsn";
+    let lsns = "SELECT lsn FROM holdfast.audit_log WHERE kind LIKE '%\\_set' ORDER BY lsn DESC";
     for lsn in postgres.column::<i64>(lsns) {
         let again = format!("SELECT holdfast.set_terms(ARRAY[{lsn}])");
         postgres.try_query_as("sink", &again).unwrap();

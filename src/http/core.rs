@@ -8,7 +8,6 @@ use super::hooks::webhooks::WebhookVerifier;
 use super::ops::readiness::{NotReady, ReadinessCheck};
 use super::ops::reports::Reports;
 use super::server::wrong_keys::WrongKeys;
-use super::shop::events::WaitingReaders;
 use super::wire::body::BodyBounds;
 use crate::backup::Backup;
 use crate::config::{ApiKey, Config};
@@ -45,7 +44,6 @@ pub struct Core {
     pub(super) wrong_keys: WrongKeys,
     pub(super) sinks: Arc<Sinks>,
     pub(super) readiness: Arc<ReadinessCheck>,
-    pub(super) waiting_readers: Arc<WaitingReaders>,
     /// Held while a history is being accepted.
     pub(super) accepting: Arc<tokio::sync::Mutex<()>>,
     pub(super) reports: Arc<Reports>,
@@ -87,7 +85,6 @@ impl Core {
         let webhooks = WebhookVerifier::new(Arc::clone(&parts.webhook_secrets), config);
         Ok(Arc::new(Self {
             readiness: ReadinessCheck::new(&parts.journal),
-            waiting_readers: Arc::default(),
             journal: parts.journal,
             payments: parts.payments,
             sealer: Arc::new(parts.sealer),

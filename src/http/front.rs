@@ -138,7 +138,7 @@ impl Front {
             }
         };
         let asks_for_key = answer.asks_for_key();
-        let response = self.leave(began, id, answer, under_way);
+        let response = self.leave(Some(began), id, answer, under_way);
         if asks_for_key {
             let peer = under_way.peer();
             self.core.wrong_keys.log(peer, self.core.journal.now());
@@ -151,13 +151,15 @@ impl Front {
     /// Counts an answer on its way out.
     fn leave(
         &self,
-        began: Instant,
+        began: Option<Instant>,
         id: RequestId,
         answer: Answer,
         under_way: &ActiveRequest,
     ) -> Response<AnswerBody> {
         self.worker.counters.answered(answer.status.as_u16());
-        self.worker.counters.took(Stage::Request, began.elapsed());
+        if let Some(began) = began {
+            self.worker.counters.took(Stage::Request, began.elapsed());
+        }
         if answer.status.is_success() {
             under_way.progressed();
         }
@@ -422,6 +424,8 @@ impl Handler for Front {
             // A genuine signature shows as much as a key does.
             under_way.trust();
         }
+        // A request that waits for an event says nothing of how long requests take.
+        let began = (route != Route::Events).then_some(began);
         Ok(self.leave(began, id, seal.on(answer), &under_way))
     }
 }

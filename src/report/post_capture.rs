@@ -98,7 +98,8 @@ pub(super) fn dispute_opened(opened: &DisputeOpened) -> Value {
 
 pub(super) fn dispute_closed(closed: &DisputeClosed) -> Value {
     let fields = json!({
-        "outcome": closed.dispute.status().as_str(),
+        // The end that it tells, even if a later beginning has opened the dispute again.
+        "outcome": closed.dispute.ended.map(|it| it.outcome.as_str()),
         "charged_back_before": closed.charged_back_before.get(),
         "charged_back_amount": closed.charged_back.get(),
         "clawback": clawback(closed.clawback),

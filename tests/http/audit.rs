@@ -471,7 +471,9 @@ fn may(role: &str, method: &str, template: &str) -> bool {
     let reads = matches!(method, "GET" | "HEAD");
     match template {
         "/metrics" => matches!(role, "admin" | "metrics"),
-        path if path.starts_with("/limited/") => role == "shop" || role == "admin" && reads,
+        path if path.starts_with("/limited/") || path == "/events" => {
+            role == "shop" || role == "admin" && reads
+        }
         path if path.starts_with("/admin/") => role == "admin" || role == "auditor" && reads,
         _ => true,
     }

@@ -60,6 +60,11 @@ fn pages_have_every_event_once_and_nothing_of_the_operator() {
     assert_eq!(together.iter().collect::<Vec<_>>(), expected);
     assert!(kinds(&json!(together)).contains(&"payment_captured"));
 
+    // Where the next event will stand is no place yet: it would never be shown.
+    let status = server.ask(&Request::get("/admin/status").key(ADMIN)).json();
+    let end = format!("/events?wait_s=0&after={}", status["durable_lsn"]);
+    assert_eq!(server.ask(&Request::get(&end).key(SHOP)).status, 400);
+
     // Behind the end there is nothing, and an event's own LSN is a place, too.
     let end = read(&server, &format!("wait_s=0&after={next}"));
     assert_eq!((&end["events"], &end["next"]), (&json!([]), &json!(next)));
@@ -120,6 +125,7 @@ fn a_place_that_is_no_place_is_refused() {
     };
     for query in [
         "after=999999999",
+        "after=0.9-00000000000000ff",
         "after=-1",
         "after=x",
         "kinds=hold_placed,nothing",

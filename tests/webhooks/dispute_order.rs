@@ -1,6 +1,7 @@
 //! The words of a dispute in every order of arrival: what is kept of it is the same.
 
 use serde_json::{Value, json};
+use support::money::put_rewarded;
 use support::signing::{Own, bought, id_of, now_s, start, tell};
 use support::{Request, SHOP, Server};
 
@@ -87,6 +88,7 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
 #[test]
 fn words_with_odd_instants_mean_the_same_in_every_order() {
     let server = start();
+    put_rewarded(&server, 20);
     let first = now_s() - 200;
     let cases = [
         // The beginning bears a later instant than the loss: it is lost all the same.
@@ -98,6 +100,23 @@ fn words_with_odd_instants_mean_the_same_in_every_order() {
                 said("lost", 10, 400),
             ],
             "lost",
+        ),
+        // A win between the two gives back what the loss took, whether it is opened again or not.
+        (
+            vec![
+                said("opened", 60, 500),
+                said("lost", 10, 500),
+                said("won", 20, 500),
+            ],
+            "opened",
+        ),
+        (
+            vec![
+                said("opened", 5, 500),
+                said("lost", 10, 500),
+                said("won", 20, 500),
+            ],
+            "won",
         ),
         // After a win a later beginning counts.
         (
@@ -116,7 +135,9 @@ fn words_with_odd_instants_mean_the_same_in_every_order() {
     for (number, (words, status)) in cases.iter().enumerate() {
         let mut seen: Option<Value> = None;
         for (run, order) in orders(words.len()).into_iter().enumerate() {
-            let id = id_of(&bought(&server, &format!("buyer-{number}-{run}"))).to_owned();
+            let buyer = format!("buyer-{number}-{run}");
+            let buy = Request::buy(&buyer, "gift", "tok_ok", &format!("key-{buyer}"));
+            let id = id_of(&server.ask(&buy).json()).to_owned();
             for word in order.iter().map(|place| &words[*place]) {
                 let name = format!("{id}-{}-{}", word.kind, word.second);
                 let body = json!({
@@ -130,7 +151,15 @@ fn words_with_odd_instants_mean_the_same_in_every_order() {
                 tell(&server, &Own::new(&name, &body.to_string()).request());
             }
             let now = shown(&server, &id);
-            let all = json!([now["disputes"], now["charged_back_amount"], now["status"]]);
+            let tokens = Request::get(&format!("/limited/rewards/{buyer}")).key(SHOP);
+            let tokens = server.ask(&tokens).json()["balance"].clone();
+            let all = json!([
+                now["disputes"],
+                now["charged_back_amount"],
+                now["status"],
+                tokens
+            ]);
+            assert_eq!(all[0].as_array().unwrap().len(), 1, "{order:?}: {now}");
             assert_eq!(all[0][0]["status"], *status, "{order:?}: {now}");
             assert_eq!(*seen.get_or_insert_with(|| all.clone()), all, "{order:?}");
         }

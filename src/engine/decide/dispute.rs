@@ -23,6 +23,8 @@ use crate::money::{Amount, Tokens};
 pub enum DisputeWord {
     /// It changes a dispute.
     Changes(Box<Event>),
+    /// It changes nothing visible, and is kept because later reports are compared with it.
+    Noted(Box<Event>),
     /// It is about a dispute that our books have no place for.
     Unplaced(Unplaced),
     /// It is about no dispute, or an older report.
@@ -96,6 +98,10 @@ pub fn decide_dispute(
             let event = changed(context, of, place, dispute, command);
             DisputeWord::Changes(Box::new(event))
         }
+        DisputeChange::Noted(place, dispute) => {
+            let event = changed(context, of, place, dispute, command);
+            DisputeWord::Noted(Box::new(event))
+        }
     })
 }
 
@@ -133,7 +139,9 @@ fn changed(
     let number = u32::try_from(place + 1).expect("few are kept");
     let before = known.map(Dispute::status);
     let (user, currency) = (of.owner.clone(), stored.quote().currency);
-    if dispute.status() == DisputeStatus::Opened {
+    // What was lost took money and tokens: where its win is followed by another beginning, they come
+    // back with the win.
+    if dispute.status() == DisputeStatus::Opened && before != Some(DisputeStatus::Lost) {
         return Event::DisputeOpened(DisputeOpened {
             purchase,
             user,

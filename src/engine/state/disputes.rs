@@ -5,8 +5,8 @@
 //! 1. The latest report of a dispute counts, by the instant at which the gateway says it happened. At
 //!    the same instant an end outranks a beginning, and a win outranks a loss. A lost dispute is
 //!    never opened again, but may be won. The order of arrival makes no difference if the gateway
-//!    gives its disputes ids. One exception: a report that changes nothing visible is not kept, so a
-//!    second beginning that arrives before a win with an earlier instant does not outrank the win.
+//!    gives its disputes ids. One exception: before the first end arrives, a beginning that changes
+//!    nothing visible is not kept, so neither its instant nor its amount outranks a later arrival.
 //! 2. All lost disputes together take at most the captured amount; each takes its own amount.
 //! 3. A dispute with an id is found by its id. Disputes without one are distinguished by their
 //!    amounts, and a beginning after an end is another dispute.
@@ -42,6 +42,8 @@ pub(in crate::engine) struct Word<'a> {
 pub(in crate::engine) enum DisputeChange {
     /// This dispute changes or is new: its index, from 0, and its new value.
     Changes(usize, Dispute),
+    /// The same, but nothing visible changes.
+    Noted(usize, Dispute),
     /// A later report is known already.
     TooLate,
     /// The purchase has the maximum number of disputes.
@@ -148,8 +150,12 @@ impl Purchase {
         // The same end of a later instant may be what outranks another one that comes after it.
         let decides = word.end().is_some() && counts(&changed) != counts(known);
         let shown = |it: &Dispute| (it.status(), it.amount, it.opened_at);
+        // Of beginnings alone the first one is enough: gateways report most disputes twice.
+        let may_count = word.end().is_some() || known.ended.is_some();
         if decides || shown(&changed) != shown(known) {
             DisputeChange::Changes(place, changed)
+        } else if may_count && changed != *known {
+            DisputeChange::Noted(place, changed)
         } else {
             DisputeChange::TooLate
         }

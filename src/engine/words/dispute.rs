@@ -59,6 +59,16 @@ pub enum DisputeOutcome {
     Won = 1,
 }
 
+impl DisputeOutcome {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => DisputeStatus::Lost.as_str(),
+            Self::Won => DisputeStatus::Won.as_str(),
+        }
+    }
+}
+
 /// An end of a dispute. The later one outranks the earlier one; at the same instant a win outranks a
 /// loss.
 #[derive(

@@ -92,6 +92,11 @@ impl Worker {
         })
     }
 
+    /// Shop requests that this worker may have in flight.
+    pub const fn shop_slots(&self) -> u64 {
+        self.bounds.in_flight_shop_max
+    }
+
     /// Counts the request as in flight, once, and waits for room in the log.
     pub async fn enter(&self, slot: &InFlightSlot) -> Result<(), Refusal> {
         if slot.entered.get().is_some() {

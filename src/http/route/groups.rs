@@ -89,13 +89,9 @@ impl Groups {
                 worker: worker(),
                 purchases: purchases(),
             },
-            events: ShopEvents {
-                worker: worker(),
-                is_stopping: {
-                    let readiness = readiness();
-                    Arc::new(move || readiness.is_stopping())
-                },
-                waiting: Arc::clone(&core.waiting_readers),
+            events: {
+                let readiness = readiness();
+                ShopEvents::new(worker(), Box::new(move || readiness.is_stopping()))
             },
             receipts: Receipts {
                 worker: worker(),

@@ -2,9 +2,10 @@
 //! yet (long poll).
 //!
 //! Invariants: only durable events are shown, in the log's order, none left out: a place that the
-//! log no longer reaches back to is refused instead; administrative acts and the risk settings are
-//! not for shops; a request waits a limited time, and the number of waiting ones is limited, so that
-//! readers take no slot that a sale needs; nothing waits while the process stops.
+//! log no longer reaches back to, or that another history has, is refused instead; administrative
+//! acts and verdicts about buyers are not for shops; a request waits a limited time, and few wait or
+//! read on a worker at one time, so that the sale keeps slots and cores; nothing waits while the
+//! process stops.
 //! Deliberately absent: a cursor. The reader keeps its own place.
 
 use crate::engine::event::{BuyerEvent, Event, Group};
@@ -15,145 +16,214 @@ use crate::http::wire::answer::Answer;
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::Lsn;
-use crate::journal::{AuditPage, LogEnd};
+use crate::journal::{AuditEntry, Feed, JournalError, Next};
 use crate::report::event_json;
 use hyper::http::StatusCode;
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// Events per page.
 const LIMIT_MAX: u64 = 1_000;
 const LIMIT_DEFAULT: u64 = 100;
+/// Records that are read at a time: then other readers of the worker have their turn.
+const RECORDS_READ_MAX: usize = 20_000;
 /// How long a request may wait for an event, in seconds.
 const WAIT_S_MAX: u64 = 30;
 const WAIT_S_DEFAULT: u64 = 20;
-/// Requests of the process that may wait at one time. Others are answered at once.
-const WAITING_MAX: usize = 64;
-/// How often a waiting request looks whether the log went on.
+/// Requests of a worker that may wait at one time. Others are answered at once.
+const WAITING_MAX: u64 = 32;
+/// How long a waiting request pauses at least between two looks at the log.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The shop's events.
+/// The shop's events, on one worker.
 pub struct ShopEvents {
-    pub worker: Arc<Worker>,
+    worker: Arc<Worker>,
     /// Whether the process is about to end.
-    pub is_stopping: Arc<dyn Fn() -> bool + Send + Sync>,
-    pub waiting: Arc<WaitingReaders>,
-}
-
-/// The requests of the process that wait for an event.
-#[derive(Debug, Default)]
-pub struct WaitingReaders(AtomicUsize);
-
-/// A waiting request's place, until dropped.
-struct WaitingReader(Arc<WaitingReaders>);
-
-impl WaitingReaders {
-    fn enter(self: &Arc<Self>) -> Option<WaitingReader> {
-        let more = |count| (count < WAITING_MAX).then_some(count + 1);
-        let entered = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        entered.is_ok().then(|| WaitingReader(Arc::clone(self)))
-    }
-}
-
-impl Drop for WaitingReader {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    is_stopping: Box<dyn Fn() -> bool + Send + Sync>,
+    waiting: AtomicU64,
+    waiting_max: u64,
+    /// Finding a place reads the log's segment from its beginning, so one request reads at a time.
+    reading: Semaphore,
 }
 
 /// What is asked for.
 struct EventsQuery {
     /// `None`: from the first event that there is.
-    after: Option<Lsn>,
+    after: Option<LogPlace>,
     kinds: Vec<String>,
     limit: usize,
     wait: Duration,
 }
 
+/// A place in the log, written `LSN` or `LSN.GENERATION`.
+struct LogPlace {
+    lsn: Lsn,
+    generation: Option<String>,
+}
+
+/// Where a request is in the log.
+struct Reading {
+    /// Where to begin, until something stands there.
+    from: Lsn,
+    feed: Option<Feed>,
+    events: Vec<AuditEntry>,
+}
+
+/// A waiting request, until dropped.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl ShopEvents {
+    pub fn new(worker: Arc<Worker>, is_stopping: Box<dyn Fn() -> bool + Send + Sync>) -> Self {
+        // They hold a slot of the shop's while they wait.
+        let waiting_max = WAITING_MAX.min(worker.shop_slots() / 8);
+        Self {
+            worker,
+            is_stopping,
+            waiting: AtomicU64::new(0),
+            waiting_max,
+            reading: Semaphore::new(1),
+        }
+    }
+
     pub async fn list(&self, call: Call) -> Answer {
         let asked = match parse_query(call.parts.uri.query()) {
             Ok(asked) => Arc::new(asked),
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
         };
-        let from = asked.after.map(|after| Lsn(after.0 + 1));
-        let mut from = match self.beginning(&call, from) {
+        let from = match self.begin(&call, asked.after.as_ref()) {
             Ok(from) => from,
             Err(refused) => return refused,
         };
         let deadline = Instant::now() + asked.wait;
+        let mut reading = Reading {
+            from,
+            feed: None,
+            events: Vec::new(),
+        };
         let mut waiting = None;
         loop {
-            let page = match self.page(&asked, from).await {
-                Ok(page) => page,
+            reading = match self.read(&asked, reading).await {
+                Ok(reading) => reading,
                 Err(reason) => return call.problem(reason),
             };
             // A snapshot may have made the place obsolete before it was read.
-            if let Err(refused) = self.beginning(&call, Some(from)) {
+            if reading.feed.is_none()
+                && let Err(refused) = self.reaches(&call, reading.from)
+            {
                 return refused;
             }
-            from = page.next;
             let over = Instant::now() >= deadline || (self.is_stopping)();
-            if page.entries.is_empty() && page.end == LogEnd::Reached && !over {
-                waiting = waiting.or_else(|| self.waiting.enter());
-                if waiting.is_some() {
-                    self.log_goes_on(from, deadline).await;
-                    continue;
-                }
+            if !reading.events.is_empty() || over {
+                return self.page(&reading);
             }
-            let shown = json!({
-                "events": page.entries.iter().map(event_json).collect::<Vec<_>>(),
-                // An LSN inside the last record that was looked at: what follows it comes next.
-                "next": page.next.0.saturating_sub(1).to_string(),
-                "more": page.next < self.worker.journal.tail().durable_lsn(),
-            });
-            return Answer::value(StatusCode::OK, &shown);
+            waiting = waiting.or_else(|| self.wait_in_line());
+            if waiting.is_none() {
+                return self.page(&reading);
+            }
+            self.log_goes_on(reading.position(), deadline).await;
         }
     }
 
-    /// `from`, or else where the log begins; `Err`: the refusal of a place that it does not reach.
-    fn beginning(&self, call: &Call, from: Option<Lsn>) -> Result<Lsn, Answer> {
+    fn page(&self, reading: &Reading) -> Answer {
+        let journal = &self.worker.journal;
+        let position = reading.position();
+        // An LSN inside the last record that was read: what follows it comes next.
+        let next = position.0.saturating_sub(1);
+        let shown = json!({
+            "events": reading.events.iter().map(event_json).collect::<Vec<_>>(),
+            "next": format!("{next}.{}", journal.generation()),
+            "more": position < journal.tail().durable_lsn(),
+        });
+        Answer::value(StatusCode::OK, &shown)
+    }
+
+    /// Where to begin; `Err`: the refusal of a place that this log does not have.
+    fn begin(&self, call: &Call, after: Option<&LogPlace>) -> Result<Lsn, Answer> {
         let tail = self.worker.journal.tail();
-        let (first, durable) = (tail.first_lsn(), tail.durable_lsn());
-        let Some(from) = from else {
-            return Ok(first);
+        let durable = tail.durable_lsn();
+        let Some(place) = after else {
+            return Ok(tail.first_lsn());
         };
-        if from < first {
-            let facts = json!({ "first_lsn": first.0 });
-            let detail = format!(
-                "The log no longer has the events at LSN {}: it begins at LSN {}. Read the purchases again, or a sink's copy, and go on without after.",
-                from.0, first.0
-            );
-            return Err(call.problem_about(Reason::EventsForgotten, &detail, &facts));
-        }
-        if from.0 > durable.0 + 1 {
-            let message = format!(
+        let refused = |message: String| {
+            let field = "after".into();
+            call.invalid(Refusal::InvalidRequest, &[FieldError { field, message }])
+        };
+        // At the end itself stands the next event, which nobody has seen.
+        if place.lsn >= durable {
+            return Err(refused(format!(
                 "lies beyond the end of the log, LSN {}: it is from another log, or from a history that a restored copy does not have",
                 durable.0
-            );
-            let errors = [FieldError {
-                field: "after".into(),
-                message,
-            }];
-            return Err(call.invalid(Refusal::InvalidRequest, &errors));
+            )));
         }
+        if !self.has(place) {
+            return Err(refused(
+                "is from a history that this log, a restored copy, does not have".to_owned(),
+            ));
+        }
+        let from = Lsn(place.lsn.0 + 1);
+        self.reaches(call, from)?;
         Ok(from)
     }
 
-    /// Reads the disk, so on a thread that serves no requests.
-    async fn page(&self, asked: &Arc<EventsQuery>, from: Lsn) -> Result<AuditPage, Reason> {
+    /// Whether the history of this log has `place`.
+    fn has(&self, place: &LogPlace) -> bool {
+        let Some(named) = &place.generation else {
+            return true;
+        };
+        let generations = self.worker.journal.history().generations();
+        let found = generations
+            .iter()
+            .position(|(it, _)| it.to_string() == *named);
+        found.is_some_and(|found| {
+            let parted = generations.get(found + 1);
+            parted.is_none_or(|(_, first)| place.lsn < *first)
+        })
+    }
+
+    /// `Err`: the refusal of a place before the log's beginning.
+    fn reaches(&self, call: &Call, from: Lsn) -> Result<(), Answer> {
+        let first = self.worker.journal.tail().first_lsn();
+        if from >= first {
+            return Ok(());
+        }
+        let facts = json!({ "first_lsn": first.0 });
+        let detail = format!(
+            "The log no longer has the events at LSN {}: it begins at LSN {}. Read the purchases again, or a sink's copy, and go on without after.",
+            from.0, first.0
+        );
+        Err(call.problem_about(Reason::EventsForgotten, &detail, &facts))
+    }
+
+    /// Reads on, on a thread that serves no requests.
+    async fn read(
+        &self,
+        asked: &Arc<EventsQuery>,
+        mut reading: Reading,
+    ) -> Result<Reading, Reason> {
+        let _turn = self.reading.acquire().await;
         let journal = Arc::clone(&self.worker.journal);
         let asked = Arc::clone(asked);
         let read = tokio::task::spawn_blocking(move || {
-            let wanted = |event: &Event| is_for_shops(event) && asked.names(event);
-            journal.tail().events_from(from, asked.limit, wanted)
+            if reading.feed.is_none() {
+                let tail = journal.tail();
+                let feed = tail.feed_behind(reading.from)?;
+                // Otherwise the feed begins later than it was to.
+                reading.feed = feed.filter(|_| tail.first_lsn() <= reading.from);
+            }
+            reading.go_on(&asked)?;
+            Ok::<_, JournalError>(reading)
         });
         match read.await {
-            Ok(Ok(page)) => Ok(page),
+            Ok(Ok(reading)) => Ok(reading),
             Ok(Err(error)) => {
                 tracing::error!(event = "events_failed", "{error}");
                 Err(Refusal::StorageUnavailable.into())
@@ -162,20 +232,66 @@ impl ShopEvents {
         }
     }
 
-    /// Waits until something stands at `from`, at most until `deadline`.
+    fn wait_in_line(&self) -> Option<Waiting<'_>> {
+        let more = |count| (count < self.waiting_max).then_some(count + 1);
+        let entered = (self.waiting).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        entered.is_ok().then(|| Waiting(&self.waiting))
+    }
+
+    /// Waits until something stands at `from`, at most until `deadline`; and at least for a moment,
+    /// since a log that grows by events of other kinds must not be read without a pause.
     async fn log_goes_on(&self, from: Lsn, deadline: Instant) {
-        while self.worker.journal.tail().durable_lsn() <= from
-            && Instant::now() < deadline
-            && !(self.is_stopping)()
-        {
+        loop {
             tokio::time::sleep(LOOK_EVERY).await;
+            let goes_on = self.worker.journal.tail().durable_lsn() > from;
+            if goes_on || Instant::now() >= deadline || (self.is_stopping)() {
+                return;
+            }
         }
+    }
+}
+
+impl Reading {
+    fn position(&self) -> Lsn {
+        self.feed.as_ref().map_or(self.from, Feed::position)
+    }
+
+    /// Takes the wanted events of the next records.
+    fn go_on(&mut self, asked: &EventsQuery) -> Result<(), JournalError> {
+        let Some(feed) = &mut self.feed else {
+            return Ok(());
+        };
+        for _ in 0..RECORDS_READ_MAX {
+            match feed.next()? {
+                Next::Event(entry, _) => {
+                    if is_for_shops(&entry.event) && asked.names(&entry.event) {
+                        self.events.push(entry);
+                    }
+                }
+                Next::NotYet => break,
+            }
+            if self.events.len() >= asked.limit {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
 impl EventsQuery {
     fn names(&self, event: &Event) -> bool {
         self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == event.kind())
+    }
+}
+
+impl LogPlace {
+    fn parse(text: &str) -> Option<Self> {
+        let (lsn, generation) = match text.split_once('.') {
+            Some((lsn, generation)) => (lsn, Some(generation.to_owned())),
+            None => (text, None),
+        };
+        let lsn = lsn.parse().ok().filter(|it| *it < u64::MAX).map(Lsn)?;
+        Some(Self { lsn, generation })
     }
 }
 
@@ -202,15 +318,14 @@ fn parse_query(query: Option<&str>) -> Result<EventsQuery, Vec<FieldError>> {
     let after = query.parsed(
         "after",
         "must be the value of next from an earlier answer, or the LSN of an event",
-        |text| text.parse::<u64>().ok().filter(|it| *it < u64::MAX),
+        LogPlace::parse,
     );
     let known = Event::KINDS.join(", ");
     let kinds = query.parsed(
         "kinds",
         &format!("must be some of these, with commas between them: {known}"),
         |text| {
-            let kinds = text.split(',').map(str::to_owned);
-            let kinds: Vec<_> = kinds.collect();
+            let kinds: Vec<_> = text.split(',').map(str::to_owned).collect();
             let all_known = kinds.iter().all(|it| Event::KINDS.contains(&it.as_str()));
             all_known.then_some(kinds)
         },
@@ -218,14 +333,12 @@ fn parse_query(query: Option<&str>) -> Result<EventsQuery, Vec<FieldError>> {
     let limit = query
         .integer("limit", 1, LIMIT_MAX)
         .unwrap_or(LIMIT_DEFAULT);
-    let wait_s = query
-        .integer("wait_s", 0, WAIT_S_MAX)
-        .unwrap_or(WAIT_S_DEFAULT);
+    let wait_s = query.integer("wait_s", 0, WAIT_S_MAX);
     let asked = EventsQuery {
-        after: after.map(Lsn),
+        after,
         kinds: kinds.unwrap_or_default(),
         limit: usize::try_from(limit).expect("at most a thousand"),
-        wait: Duration::from_secs(wait_s),
+        wait: Duration::from_secs(wait_s.unwrap_or(WAIT_S_DEFAULT)),
     };
     let errors = query.into_errors();
     if errors.is_empty() {

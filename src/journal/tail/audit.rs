@@ -3,7 +3,7 @@
 //! Invariants: only durable records are shown; a page is limited in events shown and in records
 //! read, so that a selective query over a long log answers in pieces and blocks nothing.
 
-use super::feed::LogTail;
+use super::feed::{Feed, LogTail};
 use crate::engine::event::{Event, Target};
 use crate::engine::rejection::{Fact, RefusalFacts};
 use crate::ids::{KeyOwner, Lsn, PurchaseId, UserId};
@@ -217,15 +217,11 @@ impl LogTail<'_> {
         })
     }
 
-    /// Wanted events from `from` on, at most `limit`. Reads the disk, so do not call it on a thread
-    /// that serves requests.
-    pub fn events_from(
-        &self,
-        from: Lsn,
-        limit: usize,
-        wants: impl Fn(&Event) -> bool,
-    ) -> Result<AuditPage, JournalError> {
-        self.forward((from, Lsn(u64::MAX)), limit, |entry| wants(&entry.event))
+    /// A feed from the first record at or behind `from` on; `None` if nothing stands there yet.
+    /// Reads the disk, so do not call it on a thread that serves requests.
+    pub fn feed_behind(&self, from: Lsn) -> Result<Option<Feed>, JournalError> {
+        let reader = self.reader_at(from)?;
+        Ok(reader.map(|reader| Feed::of(reader, &self.core.log)))
     }
 
     fn forward(

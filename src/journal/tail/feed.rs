@@ -36,6 +36,11 @@ pub enum Next {
 }
 
 impl Feed {
+    pub(super) fn of(reader: wal::Reader, log: &Arc<wal::Log>) -> Self {
+        let log = Arc::clone(log);
+        Self { reader, log }
+    }
+
     /// The next event. Reads the disk, so do not call it on a thread that serves requests.
     #[allow(clippy::should_implement_trait, reason = "it can fail and go on later")]
     pub fn next(&mut self) -> Result<Next, JournalError> {
@@ -103,10 +108,7 @@ impl LogTail<'_> {
     pub fn feed(&self, from: Lsn) -> Result<Feed, JournalError> {
         let from = wal::Lsn::new(from.0).max(self.core.log.first_lsn());
         let reader = self.core.log.reader(from)?;
-        Ok(Feed {
-            reader,
-            log: Arc::clone(&self.core.log),
-        })
+        Ok(Feed::of(reader, &self.core.log))
     }
 
     /// Everything before is durable.

@@ -198,17 +198,20 @@ impl WebhookIntake<'_> {
             drop(turn);
             return unknown();
         };
-        let (changed, unplaced) = match decide_dispute(turn.context(), purchase, command) {
-            Ok(DisputeWord::Changes(event)) => (Some(*event), None),
-            Ok(DisputeWord::Unplaced(why)) => (None, Some(why)),
-            Ok(DisputeWord::Nothing) => (None, None),
-            Err(refusal) => return Err(self.not_accepted(refusal)),
-        };
+        let word = decide_dispute(turn.context(), purchase, command);
+        let word = word.map_err(|refusal| self.not_accepted(refusal))?;
         let look_at = hints(command.kind).then_some(purchase);
-        let disposition = if changed.is_some() || look_at.is_some() {
-            Disposition::Processed
-        } else {
-            Disposition::Ignored
+        let disposition = match word {
+            DisputeWord::Changes(_) => Disposition::Processed,
+            _ if look_at.is_some() => Disposition::Processed,
+            DisputeWord::Noted(_) | DisputeWord::Unplaced(_) | DisputeWord::Nothing => {
+                Disposition::Ignored
+            }
+        };
+        let (changed, unplaced) = match word {
+            DisputeWord::Changes(event) | DisputeWord::Noted(event) => (Some(*event), None),
+            DisputeWord::Unplaced(why) => (None, Some(why)),
+            DisputeWord::Nothing => (None, None),
         };
         let received = received(command, Some(user), disposition);
         let mut events = vec![Event::WebhookReceived(received)];

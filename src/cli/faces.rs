@@ -4,6 +4,7 @@
 //! `server.admin_listen` is set; addresses are bound before recovery; until it is done, only probes
 //! are answered on them. Only `serve` calls this.
 
+use crate::backup::Backup;
 use crate::config::{Config, ServerConfig};
 use crate::http::core::Core;
 use crate::http::front::Front;
@@ -85,5 +86,30 @@ impl Listeners {
             }
         });
         (main, admin)
+    }
+}
+
+/// What the core shows and does not own.
+pub(super) struct Surroundings {
+    pub(super) backup: Option<Arc<Backup>>,
+    pub(super) tls: Option<Arc<Tls>>,
+    /// On all addresses.
+    pub(super) connections_max: usize,
+}
+
+impl Surroundings {
+    /// With at most `connections_max` connections on the main address.
+    pub(super) fn of(
+        listeners: &Listeners,
+        tls: Option<&Arc<Tls>>,
+        backup: Option<&Arc<Backup>>,
+        connections_max: usize,
+    ) -> Self {
+        let admin = listeners.admin.as_ref();
+        Self {
+            backup: backup.cloned(),
+            tls: tls.cloned(),
+            connections_max: connections_max + admin.map_or(0, |_| ADMIN_CONNECTIONS_MAX),
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! reads its configuration again. It reports everything as log lines.
 
 use super::bounds;
-use super::faces::Listeners;
+use super::faces::{Listeners, Surroundings};
 use super::prepare::{self, Prepared};
 use super::reload::Reloader;
 use super::signals::{ServeEnd, Signals};
@@ -122,10 +122,8 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     sinks.wait_for_first_look(FIRST_LOOK);
     notices::of_history(&journal);
     let gateway = chosen(config, stripe)?;
-    let shipping = backup.clone();
-    let core = parts(
-        config, &journal, &secrets, &sinks, sealer, gateway, shipping,
-    )?;
+    let shown = Surroundings::of(&listeners, tls.as_ref(), backup.as_ref(), connections_max);
+    let core = parts(config, &journal, &secrets, &sinks, sealer, gateway, shown)?;
     let (main, admin) = listeners.faces(config, &core, &journal, connections_max);
     core.start_driving()?;
     let server = Server::start(&config.server, tls.as_ref(), main, admin)?;
@@ -330,7 +328,7 @@ fn parts(
     sinks: &Arc<Sinks>,
     sealer: Sealer,
     (gateway, sandbox): Chosen,
-    backup: Option<Arc<Backup>>,
+    surroundings: Surroundings,
 ) -> Result<Arc<Core>, Failure> {
     // One shard of counters for administration, and one for threads without requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 2));
@@ -367,7 +365,9 @@ fn parts(
         payments,
         reconciler,
         segments: compose::segments(config, journal),
-        backup,
+        backup: surroundings.backup,
+        tls: surroundings.tls,
+        connections_max: surroundings.connections_max,
         sealer,
         sandbox,
         metrics,

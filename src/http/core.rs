@@ -5,8 +5,10 @@
 use super::call::auth::Keys;
 use super::call::worker::WorkerBounds;
 use super::hooks::webhooks::WebhookVerifier;
+use super::ops::capacity::Capacity;
 use super::ops::readiness::{NotReady, ReadinessCheck};
 use super::ops::reports::Reports;
+use super::server::tls::Tls;
 use super::server::wrong_keys::WrongKeys;
 use super::wire::body::BodyBounds;
 use crate::backup::Backup;
@@ -48,6 +50,7 @@ pub struct Core {
     pub(super) accepting: Arc<tokio::sync::Mutex<()>>,
     pub(super) reports: Arc<Reports>,
     pub(super) bounds: WorkerBounds,
+    pub(super) capacity: Arc<Capacity>,
 }
 
 /// Pools with bodies; each has the same share of the bytes.
@@ -77,12 +80,23 @@ pub struct CoreParts {
     pub metrics: Arc<Metrics>,
     pub sinks: Arc<Sinks>,
     pub webhook_secrets: Arc<Secrets>,
+    /// The certificate of the listeners, if they have TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// Connections that may be open, on all listeners.
+    pub connections_max: usize,
 }
 
 impl Core {
     /// Builds the core from `config` and these parts. Starts the thread of the reports.
     pub fn new(config: &Config, parts: CoreParts) -> std::io::Result<Arc<Self>> {
         let webhooks = WebhookVerifier::new(Arc::clone(&parts.webhook_secrets), config);
+        let bounds = bounds(config);
+        let capacity = Capacity {
+            connections_max: parts.connections_max,
+            threads: config.server.workers,
+            bounds,
+            tls: parts.tls,
+        };
         Ok(Arc::new(Self {
             readiness: ReadinessCheck::new(&parts.journal),
             journal: parts.journal,
@@ -105,7 +119,8 @@ impl Core {
             wrong_keys: WrongKeys::new(),
             accepting: Arc::default(),
             reports: Reports::start()?,
-            bounds: bounds(config),
+            bounds,
+            capacity: Arc::new(capacity),
         }))
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Invariants: a family that is rendered stands here, because [`Exposition`] takes nothing else;
 //! the table of metrics in `docs/operations.md` has exactly these rows, and a test holds the two
-//! together. Names begin with `holdfast_` except `purchase_attempt_total`; no label holds a user,
-//! a card, a product or free text.
+//! together. Names begin with `holdfast_` except `purchase_attempt_total` and the conventional
+//! `process_*`; no label holds a user, a card, a product or free text.
 //! Deliberately absent: values, which the callers of [`Exposition`] bring.
 //!
 //! [`Exposition`]: super::exposition::Exposition
@@ -80,6 +80,8 @@ families! {
         "Log lines left out because their event exceeded its rate.";
     CONNECTIONS: Gauge "holdfast_connections" [""]
         "Open connections.";
+    CONNECTIONS_MAX: Gauge "holdfast_connections_max" [""]
+        "Connections that may be open: `server.max_connections`, or what the limit of open files allows, and those of `server.admin_listen`.";
     CONNECTIONS_ACCEPTED: Counter "holdfast_connections_accepted_total" [""]
         "Accepted connections.";
     CONNECTIONS_TURNED_AWAY: Counter "holdfast_connections_turned_away_total" [""]
@@ -90,8 +92,12 @@ families! {
         "Requests in flight.";
     POOL_IN_FLIGHT: Gauge "holdfast_pool_in_flight" ["`pool` probe, keyless, webhook, shop, admin"]
         "Requests in flight, by pool.";
+    POOL_IN_FLIGHT_MAX: Gauge "holdfast_pool_in_flight_max" ["`pool` keyless, webhook, shop, admin"]
+        "Requests that may be in flight, by pool, on all threads of `server.listen`; each thread has an equal share.";
     POOL_BODY_BYTES: Gauge "holdfast_pool_body_bytes" ["`pool` probe, keyless, webhook, shop, admin"]
         "Bytes reserved for request bodies being received, by pool.";
+    POOL_BODY_BYTES_MAX: Gauge "holdfast_pool_body_bytes_max" ["`pool` keyless, webhook, shop, admin"]
+        "Bytes of request bodies that may be received at once, by pool, on all threads of `server.listen`; each thread has an equal share.";
     POOL_REFUSED: Counter "holdfast_pool_refused_total" ["`pool` probe, keyless, webhook, shop, admin"]
         "Requests answered 503 because their pool was full.";
     BUYERS: Gauge "holdfast_buyers" [""]
@@ -104,6 +110,10 @@ families! {
         "Used share of each limit in `[engine]`, 0 to 1; for a limit per shard, the share of the fullest shard. At 1, requests are refused.";
     UNITS: Gauge "holdfast_units" ["`state` available, held, sold"]
         "Units of all products, by state.";
+    STOCK: Gauge "holdfast_stock_units" [""]
+        "Units of all products ever for sale: the sum of `holdfast_units` if none is lost or sold twice.";
+    UNITS_OVERSOLD: Gauge "holdfast_oversold_units" [""]
+        "Units held or sold beyond their product's stock; anything but 0 is a bug.";
     PAYMENTS_IN_FLIGHT: Gauge "holdfast_payments_in_flight" [""]
         "Payments that a task is driving.";
     OPEN_PAYMENTS: Gauge "holdfast_open_payments" [""]
@@ -152,6 +162,14 @@ families! {
         "Segment files of the log.";
     LOG_RING_USED: Gauge "holdfast_log_ring_used_bytes" [""]
         "Bytes in the ring that are not written to disk yet.";
+    LOG_RING_MAX: Gauge "holdfast_log_ring_max_bytes" [""]
+        "Bytes that the ring holds: `storage.ring_bytes`.";
+    SNAPSHOT_LSN: Gauge "holdfast_snapshot_lsn" [""]
+        "LSN of the newest snapshot, from which a start reads the log; 0: none.";
+    SNAPSHOT_AGE: Gauge "holdfast_snapshot_age_seconds" [""]
+        "Age of the newest snapshot; absent: there is none.";
+    SNAPSHOT_FAILING: Gauge "holdfast_snapshot_failing" [""]
+        "1 if the last snapshot failed.";
     DISK_FREE: Gauge "holdfast_disk_free_bytes" [""]
         "Free bytes on the disk of the data directory; 0: not known.";
     DISK_FREE_MIN: Gauge "holdfast_disk_free_bytes_min" [""]
@@ -160,6 +178,10 @@ families! {
         "How far the wall clock is ahead of the core's clock; negative: behind.";
     READY: Gauge "holdfast_ready" [""]
         "1 if new purchases are accepted.";
+    NOT_READY: Gauge "holdfast_not_ready" ["`reason` stopping, disk_full, disk_failing, not_leader, restored_copy"]
+        "1 for the reason why new purchases are not accepted. During recovery there are no metrics.";
+    CERTIFICATE_EXPIRY: Gauge "holdfast_tls_certificate_expiry_timestamp_seconds" [""]
+        "Instant at which the certificate of `server.tls.cert` expires, in Unix seconds; absent without TLS.";
     SINK_UP: Gauge "holdfast_sink_up" ["`sink`"]
         "1 if the sink's last delivery succeeded.";
     SINK_GIVEN_UP: Gauge "holdfast_sink_given_up" ["`sink`"]
@@ -208,4 +230,18 @@ families! {
         "Failed runs over buyers' segments.";
     SEGMENTS_FED: Counter "holdfast_segments_fed_total" [""]
         "Changed segments that the core took over.";
+    BUILD_INFO: Gauge "holdfast_build_info" ["`version`, `features`, `arch`"]
+        "Always 1; its labels describe the running program.";
+    PROCESS_START: Gauge "process_start_time_seconds" [""]
+        "Start of the process, in Unix seconds.";
+    PROCESS_CPU: Counter "process_cpu_seconds_total" [""]
+        "Processor time of the process, in user and kernel mode.";
+    PROCESS_RESIDENT: Gauge "process_resident_memory_bytes" [""]
+        "Memory of the process that is in RAM.";
+    PROCESS_VIRTUAL: Gauge "process_virtual_memory_bytes" [""]
+        "Address space of the process.";
+    PROCESS_OPEN_FDS: Gauge "process_open_fds" [""]
+        "Open file descriptors.";
+    PROCESS_MAX_FDS: Gauge "process_max_fds" [""]
+        "File descriptors that may be open.";
 }

@@ -78,6 +78,11 @@ impl Pool {
             Self::Admin => "admin",
         }
     }
+
+    /// Its label of a sample.
+    pub fn label(self) -> String {
+        format!("pool=\"{}\"", self.as_str())
+    }
 }
 
 /// Why a connection without a key had to make room for another one.
@@ -401,8 +406,7 @@ impl Metrics {
         for (family, of) in of_pools {
             out.family(family);
             for pool in Pool::ALL {
-                let label = format!("pool=\"{}\"", pool.as_str());
-                out.sample(family, &label, of_pool(of, pool));
+                out.sample(family, &pool.label(), of_pool(of, pool));
             }
         }
     }

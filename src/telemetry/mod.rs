@@ -10,3 +10,4 @@ mod log_rate;
 mod log_writer;
 pub mod logging;
 pub mod metrics;
+pub mod process;

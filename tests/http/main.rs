@@ -1,5 +1,6 @@
 //! What clients and operators meet over HTTP: every route, what it refuses, and its limits.
 
+mod alerts;
 mod api_keys;
 mod audit;
 mod bad_input;

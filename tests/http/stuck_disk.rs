@@ -151,6 +151,8 @@ impl Stage {
             sandbox: Some(sandbox),
             reconciler,
             backup: None,
+            tls: None,
+            connections_max: 1_000,
             segments: None,
             metrics: Arc::new(Metrics::new(3)),
             sinks: Arc::new(sinks(&config, &journal)),

@@ -106,15 +106,33 @@ fn certificate_of(server: &Server, roots: &[CertificateDer<'static>]) -> Certifi
     client.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
+/// The certificate's expiry on `/metrics`, in Unix seconds.
+fn certificate_expiry(server: &Server) -> String {
+    let url = format!("https://{}/metrics", server.address);
+    let fetched = std::process::Command::new("curl")
+        .args(["--silent", "--fail", "--insecure", &url])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(fetched.stdout).unwrap();
+    let name = "holdfast_tls_certificate_expiry_timestamp_seconds ";
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
 #[test]
 fn new_connections_get_the_new_certificate_and_a_pair_that_does_not_fit_changes_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let at = |name: &str| scratch.path().join(name);
-    let made = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let (one, two) = (made(), made());
-    let roots = [&one, &two].map(|it| it.cert.der().clone());
-    std::fs::write(at("cert.pem"), one.cert.pem()).unwrap();
-    std::fs::write(at("key.pem"), one.signing_key.serialize_pem()).unwrap();
+    let made = |year: i32| {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap(), key)
+    };
+    let (one, two) = (made(2030), made(2040));
+    let roots = [&one, &two].map(|it| it.0.der().clone());
+    std::fs::write(at("cert.pem"), one.0.pem()).unwrap();
+    std::fs::write(at("key.pem"), one.1.serialize_pem()).unwrap();
     let config = format!(
         "[server.tls]\ncert = {:?}\nkey = {:?}\n",
         at("cert.pem"),
@@ -122,15 +140,17 @@ fn new_connections_get_the_new_certificate_and_a_pair_that_does_not_fit_changes_
     );
     let server = Setup::demo().config(&config).start();
     assert_eq!(certificate_of(&server, &roots), roots[0]);
+    assert_eq!(certificate_expiry(&server), "1893456000");
 
     // The certificate is replaced before its key: that pair is not taken.
-    std::fs::write(at("cert.pem"), two.cert.pem()).unwrap();
+    std::fs::write(at("cert.pem"), two.0.pem()).unwrap();
     let told = failed(&server, &config);
     assert!(told.contains("cert.pem`: "), "{told}");
     assert_eq!(certificate_of(&server, &roots), roots[0]);
-    std::fs::write(at("key.pem"), two.signing_key.serialize_pem()).unwrap();
+    std::fs::write(at("key.pem"), two.1.serialize_pem()).unwrap();
     assert_eq!(reloaded(&server, &config)["changed"], "server.tls.cert");
     assert_eq!(certificate_of(&server, &roots), roots[1]);
+    assert_eq!(certificate_expiry(&server), "2208988800");
     std::fs::remove_file(at("key.pem")).unwrap();
     let told = failed(&server, &config);
     assert!(told.contains("key.pem`: "), "{told}");

@@ -44,6 +44,18 @@ pub struct WorkerBounds {
     pub bodies_bytes_max: u64,
 }
 
+impl WorkerBounds {
+    /// Requests of `pool` in flight; `None`: without a limit.
+    pub fn in_flight_max(&self, pool: Pool) -> Option<u64> {
+        match pool {
+            // Otherwise a monitoring system could restart the process in the middle of a sale.
+            Pool::Probe => None,
+            Pool::Shop => Some(self.in_flight_shop_max),
+            Pool::Keyless | Pool::Webhook | Pool::Admin => Some(self.in_flight_others_max),
+        }
+    }
+}
+
 /// How long a request that appends waits for room in the log's ring. Then it gets 503, because the
 /// disk is too slow.
 const LOG_ROOM_WAIT: Duration = Duration::from_secs(1);
@@ -102,12 +114,7 @@ impl Worker {
         if slot.entered.get().is_some() {
             return Ok(());
         }
-        let max = match slot.pool {
-            // Otherwise a monitoring system could restart the process in the middle of a sale.
-            Pool::Probe => u64::MAX,
-            Pool::Shop => self.bounds.in_flight_shop_max,
-            Pool::Keyless | Pool::Webhook | Pool::Admin => self.bounds.in_flight_others_max,
-        };
+        let max = self.bounds.in_flight_max(slot.pool).unwrap_or(u64::MAX);
         let entered = self.counters.enter(slot.pool, max);
         let entered = entered.ok_or(Refusal::Overloaded)?;
         // The slot belongs to this request alone.

@@ -1,9 +1,11 @@
 //! Owns `/metrics`: the process's figures as Prometheus text.
 
+use super::capacity::Capacity;
 use super::jobs;
-use super::readiness::ReadinessCheck;
+use super::readiness::{NotReady, ReadinessCheck};
 use super::reports::Reports;
 use crate::backup::Backup;
+use crate::engine::view::ProductView;
 use crate::http::call::Call;
 use crate::http::wire::answer::{Answer, ContentKind};
 use crate::journal::{Journal, Status};
@@ -16,6 +18,7 @@ use crate::telemetry::exposition::Exposition;
 use crate::telemetry::families;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::process;
 use hyper::http::StatusCode;
 use std::sync::Arc;
 
@@ -30,6 +33,7 @@ pub struct Scrape {
     pub backup: Option<Arc<Backup>>,
     pub sinks: Arc<Sinks>,
     pub reports: Arc<Reports>,
+    pub capacity: Arc<Capacity>,
 }
 
 impl Scrape {
@@ -73,6 +77,9 @@ impl Scrape {
             jobs::backup(&backup.status(), &mut out);
         }
         jobs::sinks(&self.sinks.status(), &mut out);
+        self.capacity.render(&mut out);
+        process::build(&mut out);
+        process::process(&mut out);
         out.into_text()
     }
 
@@ -97,7 +104,6 @@ impl Scrape {
     /// The journal's figures. It takes the lock of each shard once per scrape.
     fn log_metrics(&self, out: &mut Exposition) {
         let status = self.journal.figures().status();
-        let ready = self.readiness.not_ready().is_none();
         let log = &status.log;
         for (family, value) in [
             (&families::LOG_SYNCS, log.syncs),
@@ -107,17 +113,19 @@ impl Scrape {
         ] {
             out.single(family, value);
         }
+        self.readiness_metrics(out);
+        self.snapshot_metrics(&status, out);
         self.disk_metrics(out);
         self.circuit_metrics(out);
         self.bound_metrics(out);
         self.risk_metrics(out);
         units_metrics(&status, out);
         for (family, value) in [
-            (&families::READY, u64::from(ready)),
             (&families::LOG_DURABLE, status.durable.0),
             (&families::LOG_APPENDED, status.appended.0),
             (&families::LOG_SEGMENTS, log.segments),
             (&families::LOG_RING_USED, log.ring_used),
+            (&families::LOG_RING_MAX, log.ring_bytes),
             (&families::BUYERS, status.buyers as u64),
             (&families::PURCHASES, status.purchases as u64),
             (&families::IDEMPOTENCY_KEYS, status.keys as u64),
@@ -140,6 +148,28 @@ impl Scrape {
             ),
         ] {
             out.single(family, value);
+        }
+    }
+
+    fn readiness_metrics(&self, out: &mut Exposition) {
+        let not_ready = self.readiness.not_ready();
+        out.single(&families::READY, u64::from(not_ready.is_none()));
+        out.family(&families::NOT_READY);
+        for reason in NotReady::AFTER_RECOVERY {
+            let labels = format!("reason=\"{}\"", reason.reason());
+            let is_it = u64::from(not_ready == Some(reason));
+            out.sample(&families::NOT_READY, &labels, is_it);
+        }
+    }
+
+    fn snapshot_metrics(&self, status: &Status, out: &mut Exposition) {
+        let lsn = status.snapshot.map_or(0, |it| it.0);
+        out.single(&families::SNAPSHOT_LSN, lsn);
+        let failing = u64::from(status.snapshot_failure.is_some());
+        out.single(&families::SNAPSHOT_FAILING, failing);
+        if let Some(at) = status.snapshot_at {
+            let age_ms = self.journal.now().since_ms(at);
+            out.single(&families::SNAPSHOT_AGE, age_ms / 1_000);
         }
     }
 
@@ -202,8 +232,23 @@ fn units_metrics(status: &Status, out: &mut Exposition) {
     let available: u64 = status
         .products
         .iter()
-        .map(|view| u64::from(view.available()))
+        .map(|view| {
+            u64::from(
+                view.total
+                    .saturating_sub(view.held)
+                    .saturating_sub(view.sold),
+            )
+        })
         .sum();
+    // Not by `available`, so that a product that breaks the rule is seen.
+    let oversold = |view: &ProductView| {
+        let committed = u64::from(view.held) + u64::from(view.sold);
+        committed.saturating_sub(u64::from(view.total))
+    };
+    let total = status.products.iter().map(|it| u64::from(it.total)).sum();
+    let oversold = status.products.iter().map(oversold).sum();
+    out.single(&families::STOCK, total);
+    out.single(&families::UNITS_OVERSOLD, oversold);
     out.family(&families::UNITS);
     out.sample(&families::UNITS, "state=\"available\"", available);
     out.sample(&families::UNITS, "state=\"held\"", held);

@@ -1,5 +1,6 @@
 //! Requests of monitoring systems: probes and metrics.
 
+pub(super) mod capacity;
 pub(super) mod jobs;
 pub(super) mod metrics;
 pub(super) mod probes;

@@ -22,6 +22,15 @@ pub enum NotReady {
 }
 
 impl NotReady {
+    /// What a process that serves metrics may be.
+    pub const AFTER_RECOVERY: [Self; 5] = [
+        Self::Stopping,
+        Self::DiskFull,
+        Self::DiskFailing,
+        Self::NotLeader,
+        Self::RestoredCopy,
+    ];
+
     /// The reason, as `/readyz` says it.
     pub const fn reason(self) -> &'static str {
         self.texts().0

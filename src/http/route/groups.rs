@@ -117,6 +117,7 @@ impl Groups {
                 backup: core.backup.clone(),
                 sinks: sinks(),
                 reports: Arc::clone(&core.reports),
+                capacity: Arc::clone(&core.capacity),
             }),
             catalogue: CatalogueCalls {
                 worker: worker(),

@@ -14,6 +14,7 @@ pub mod pulse;
 pub mod sampled;
 pub mod tls;
 mod unasked;
+mod validity;
 pub mod wrong_keys;
 
 use crate::config::ServerConfig;

@@ -4,8 +4,10 @@
 //! applies to new connections. Deliberately absent: handshakes, which connections do.
 
 use super::ServeError;
+use super::validity;
 use crate::config::TlsConfig;
 use crate::files::{TEXT_BYTES_MAX, read};
+use crate::time::UnixMs;
 use arc_swap::ArcSwap;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,6 +23,8 @@ pub struct Certified {
     server: Arc<rustls::ServerConfig>,
     /// Digest of the two files.
     digest: [u8; 32],
+    /// When the first certificate, the server's own, expires; `None`: it does not say so readably.
+    expires_at: Option<UnixMs>,
 }
 
 impl std::fmt::Debug for Certified {
@@ -41,6 +45,11 @@ impl Tls {
     /// For a new connection.
     pub(in crate::http) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.0.load().server))
+    }
+
+    /// When the current certificate expires.
+    pub(in crate::http) fn expires_at(&self) -> Option<UnixMs> {
+        self.0.load().expires_at
     }
 
     /// Uses `certified` for new connections; returns whether it differs.
@@ -65,6 +74,7 @@ pub fn load(config: &TlsConfig) -> Result<Certified, ServeError> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&cert)
         .collect::<Result<_, _>>()
         .map_err(|error| failed(&config.cert)(error.to_string()))?;
+    let expires_at = chain.first().and_then(|it| validity::expires_at(it));
     let key = PrivateKeyDer::from_pem_slice(key.expose_secret())
         .map_err(|error| failed(&config.key)(error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -76,5 +86,6 @@ pub fn load(config: &TlsConfig) -> Result<Certified, ServeError> {
     Ok(Certified {
         server: Arc::new(tls),
         digest: digest.finalize().into(),
+        expires_at,
     })
 }

@@ -2,6 +2,7 @@
 
 use super::order::Ordered;
 use crate::ids::Lsn;
+use crate::time::UnixMs;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -12,6 +13,8 @@ pub(in crate::journal) struct Snapshots {
     /// Held while a snapshot is taken: one at a time.
     pub(in crate::journal) taking: Ordered<()>,
     pub(in crate::journal) newest: Mutex<Option<Lsn>>,
+    /// When the newest was taken, where that is known.
+    pub(in crate::journal) newest_at: Mutex<Option<UnixMs>>,
     /// The size of the newest, in bytes; 0 if there is none.
     pub(in crate::journal) newest_bytes: AtomicU64,
     /// Why the last one failed; `None` if it did not.

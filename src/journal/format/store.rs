@@ -6,7 +6,9 @@
 
 use crate::ids::Lsn;
 use crate::journal::format::fault::JournalError;
+use crate::time::UnixMs;
 use std::io::{self, Read};
+use std::time::UNIX_EPOCH;
 
 /// How many snapshots are kept.
 pub const SNAPSHOTS_KEPT: usize = 2;
@@ -42,6 +44,22 @@ pub fn newest_bytes(storage: &dyn wal::Storage) -> Result<u64, JournalError> {
     let file = storage.open(&name, wal::Access::Read);
     file.and_then(|file| file.len())
         .map_err(failed("measuring", &name))
+}
+
+/// When the newest was written, as its file system says; `None` where there is none, or no file
+/// system.
+pub fn newest_written_at(storage: &dyn wal::Storage) -> Result<Option<UnixMs>, JournalError> {
+    let Some((_, name)) = list(storage)?.into_iter().next() else {
+        return Ok(None);
+    };
+    let file = storage.open(&name, wal::Access::Read);
+    let file = file.map_err(failed("opening", &name))?;
+    let modified = file
+        .as_file()
+        .and_then(|it| it.metadata().ok()?.modified().ok());
+    let age = modified.and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+    let ms = age.and_then(|it| u64::try_from(it.as_millis()).ok());
+    Ok(ms.map(UnixMs::new))
 }
 
 /// A file that is being written aside.

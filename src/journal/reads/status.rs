@@ -17,6 +17,8 @@ pub struct Status {
     pub appended: Lsn,
     /// The newest snapshot.
     pub snapshot: Option<Lsn>,
+    /// When it was taken, where that is known.
+    pub snapshot_at: Option<UnixMs>,
     /// Why the last snapshot failed; `None` if it did not.
     pub snapshot_failure: Option<String>,
     /// The first LSN of the log.
@@ -166,6 +168,7 @@ impl JournalFigures<'_> {
             durable: self.core.durable(),
             appended: self.core.appended(),
             snapshot: self.core.newest_snapshot(),
+            snapshot_at: *self.core.snapshots.newest_at.lock(),
             snapshot_failure: self.core.snapshots.failure.lock().clone(),
             first: Lsn(self.core.log.first_lsn().get()),
             log: self.core.log.stats(),

@@ -119,6 +119,7 @@ pub(in crate::journal) fn open(
         log: Arc::new(log),
         snapshots: Snapshots {
             newest_bytes: AtomicU64::new(store::newest_bytes(&*disks.snapshots)?),
+            newest_at: Mutex::new(store::newest_written_at(&*disks.snapshots)?),
             storage: disks.snapshots,
             taking: Ordered::new(LockRank::Snapshot, ()),
             newest: Mutex::new(opened.snapshot),

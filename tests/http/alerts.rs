@@ -1,8 +1,14 @@
-//! What operators are shown and told: the exposition is clean by Prometheus's own linter.
+//! What operators are shown and told: the exposition is clean by Prometheus's own linter; alert rules,
+//! their tests, their page and the dashboard agree with each other and with the table of metrics; a
+//! Prometheus that scrapes a server in trouble raises its alerts.
 
+use holdfast::telemetry::families;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::process::{Command, Stdio};
-use support::{ADMIN, Request, Setup};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use support::{ADMIN, Client, Request, Server, Setup, free_port, until};
 
 /// `promtool` with `arguments` and `input`: whether it found nothing wrong, and what it said.
 fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
@@ -56,6 +62,7 @@ fn the_process_its_snapshot_and_its_limits_are_shown() {
     let mut server = setup().start();
     let text = server.ask(&Request::get("/metrics")).text();
     let value = |name: &str| sample(&text, name).unwrap_or_else(|| panic!("{name} in\n{text}"));
+    let is = |name: &str, value: &str| text.lines().any(|it| it == format!("{name} {value}"));
     // The kernel counts in hundredths of a second from a boot that it says in whole seconds.
     let started = value("process_start_time_seconds");
     assert!(
@@ -65,12 +72,12 @@ fn the_process_its_snapshot_and_its_limits_are_shown() {
     assert!(value("process_resident_memory_bytes") > 1e6);
     assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
     assert!(value("process_open_fds") > 5.0);
-    assert_eq!(value("process_max_fds"), 900.0);
-    assert_eq!(value("holdfast_connections_max"), 77.0);
-    assert_eq!(value(r#"holdfast_pool_in_flight_max{pool="shop"}"#), 40.0);
-    assert_eq!(value("holdfast_stock_units"), 100.0);
-    assert_eq!(value("holdfast_oversold_units"), 0.0);
-    assert_eq!(value(r#"holdfast_not_ready{reason="disk_full"}"#), 0.0);
+    assert!(is("process_max_fds", "900"));
+    assert!(is("holdfast_connections_max", "77"));
+    assert!(is(r#"holdfast_pool_in_flight_max{pool="shop"}"#, "40"));
+    assert!(is("holdfast_stock_units", "100"));
+    assert!(is("holdfast_oversold_units", "0"));
+    assert!(is(r#"holdfast_not_ready{reason="disk_full"}"#, "0"));
     let version = format!(
         "holdfast_build_info{{version=\"{}\",",
         env!("CARGO_PKG_VERSION")
@@ -86,7 +93,7 @@ fn the_process_its_snapshot_and_its_limits_are_shown() {
     let [snapshot] = &snapshots(scratch.path())[..] else {
         panic!("one snapshot");
     };
-    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
     snapshot.set_modified(hour_ago).unwrap();
     let server = setup().start();
     let text = server.ask(&Request::get("/metrics")).text();
@@ -101,4 +108,211 @@ fn snapshots(data_dir: &std::path::Path) -> Vec<std::fs::File> {
     let files = files.filter(|it| it.extension().is_some_and(|it| it == "snapshot"));
     let opened = files.map(|it| std::fs::File::options().write(true).open(it).unwrap());
     opened.collect()
+}
+
+const RULES: &str = include_str!("../../alerts/holdfast.rules.yml");
+const RULE_TESTS: &str = include_str!("../../alerts/holdfast.test.yml");
+const DASHBOARD: &str = include_str!("../../dashboards/holdfast.json");
+const PAGE: &str = include_str!("../../docs/alerts.md");
+
+/// What follows `before` in each line that begins with it.
+fn after<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
+    let lines = text.lines().map(str::trim_start);
+    lines.filter_map(|line| line.strip_prefix(before)).collect()
+}
+
+#[test]
+fn each_alert_fires_at_its_case_and_stays_quiet_beside_it() {
+    let checked = promtool(&["check", "rules", "alerts/holdfast.rules.yml"], "");
+    assert!(checked.0, "{}", checked.1);
+    let tested = promtool(&["test", "rules", "alerts/holdfast.test.yml"], "");
+    assert!(tested.0, "{}", tested.1);
+    let cases: BTreeSet<&str> = after(RULE_TESTS, "- name: ").into_iter().collect();
+    let alerts = after(RULES, "- alert: ");
+    let wanted = alerts
+        .iter()
+        .flat_map(|it| [format!("{it} fires"), format!("{it} stays quiet")]);
+    let wanted: BTreeSet<String> = wanted.collect();
+    assert!(cases.iter().copied().eq(&wanted), "{cases:?}\n{wanted:?}");
+}
+
+#[test]
+fn each_alert_says_how_urgent_it_is_and_leads_to_its_section() {
+    let alerts = after(RULES, "- alert: ");
+    let sections = after(PAGE, "## ");
+    assert!(alerts.len() > 20, "{alerts:?}");
+    assert_eq!(alerts, sections, "one section for each alert, in its order");
+    let links = after(RULES, "runbook_url: ");
+    let wanted = alerts.iter();
+    let wanted = wanted.map(|it| format!("docs/alerts.md#{}", it.to_lowercase()));
+    assert_eq!(links, wanted.collect::<Vec<_>>());
+    assert_eq!(after(RULES, "summary: ").len(), alerts.len());
+    let severities = after(RULES, "labels: { severity: ");
+    assert_eq!(severities.len(), alerts.len());
+    let known = ["critical }", "warning }"];
+    assert!(severities.iter().all(|it| known.contains(it)));
+    let sections = PAGE.split("\n## ").skip(1);
+    for (section, severity) in sections.zip(severities) {
+        let severity = severity.trim_end_matches(" }");
+        let begins = format!("`{severity}`. **Meaning:** ");
+        let parts = [begins.as_str(), "**See:** ", "**Do:** "];
+        assert!(parts.iter().all(|it| section.contains(it)), "{section}");
+    }
+}
+
+/// The names of metrics in a text.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+    let ours = |word: &&str| {
+        let prefixes = ["holdfast_", "process_", "purchase_attempt_"];
+        prefixes.iter().any(|it| word.starts_with(it))
+    };
+    words.filter(ours).collect()
+}
+
+/// That `/metrics` has the families of the table, `operations` proves.
+#[test]
+fn rules_dashboard_and_page_name_metrics_that_exist() {
+    let mut known = BTreeSet::new();
+    for family in families::ALL {
+        match family.kind {
+            families::Type::Histogram => {
+                known.extend(
+                    ["_bucket", "_sum", "_count", ""].map(|it| family.name.to_owned() + it),
+                );
+            }
+            families::Type::Counter | families::Type::Gauge => {
+                known.insert(family.name.to_owned());
+            }
+        }
+    }
+    for (file, text) in [
+        ("rules", RULES),
+        ("rules' tests", RULE_TESTS),
+        ("dashboard", DASHBOARD),
+        ("page", PAGE),
+    ] {
+        let named = metrics_in(text);
+        assert!(named.len() > 10, "{file}: {named:?}");
+        let unknown: Vec<_> = named.iter().filter(|it| !known.contains(**it)).collect();
+        assert!(unknown.is_empty(), "{file}: {unknown:?}");
+    }
+}
+
+#[test]
+fn the_dashboard_has_panels_that_do_not_overlap() {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
+        let grid = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+        for y in grid("y")..grid("y") + grid("h") {
+            for x in grid("x")..grid("x") + grid("w") {
+                assert!(x < 24 && places.insert((x, y)), "{panel}");
+            }
+        }
+        let queries = panel["targets"].as_array().map_or(0, Vec::len);
+        assert_eq!(queries == 0, panel["type"] == "row", "{panel}");
+    }
+}
+
+/// A running Prometheus; it ends with the test.
+struct Prometheus {
+    running: Child,
+    address: SocketAddr,
+    _scratch: tempfile::TempDir,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.running.kill();
+        let _ = self.running.wait();
+    }
+}
+
+impl Prometheus {
+    /// Scrapes `servers` and evaluates the rules, each second.
+    fn start(servers: &[&Server]) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let targets: Vec<String> = servers.iter().map(|it| it.address.to_string()).collect();
+        let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/alerts/holdfast.rules.yml");
+        let config = json!({
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [rules],
+            "scrape_configs": [{"job_name": "holdfast", "static_configs": [{"targets": targets}]}],
+        });
+        // YAML includes JSON.
+        let file = scratch.path().join("prometheus.yml");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let running = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                scratch.path().join("tsdb").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("prometheus is installed by ./dev servers");
+        Self {
+            running,
+            address,
+            _scratch: scratch,
+        }
+    }
+
+    /// The alerts of `server` that wait for their time or fire: name and state.
+    fn alerts_of(&self, server: &Server) -> Option<BTreeMap<String, String>> {
+        let mut connection = Client::try_connect(self.address).ok()?;
+        let answer = connection.try_ask(&Request::get("/api/v1/alerts")).ok()?;
+        if answer.status != 200 {
+            return None;
+        }
+        let instance = server.address.to_string();
+        let body = answer.json();
+        let alerts = body["data"]["alerts"].as_array()?.iter();
+        let alerts = alerts.filter(|it| it["labels"]["instance"] == instance.as_str());
+        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        Some(
+            alerts
+                .map(|it| (text(&it["labels"]["alertname"]), text(&it["state"])))
+                .collect(),
+        )
+    }
+}
+
+/// The causes are real: nothing listens where PostgreSQL should, the gateway captures half, and four
+/// of four products are set.
+#[test]
+fn a_prometheus_that_scrapes_a_server_in_trouble_raises_its_alerts() {
+    let config = format!(
+        "[report.postgres]\nurl = \"postgres://nobody@127.0.0.1:{}/nothing?sslmode=disable\"\n\
+         [engine]\nproducts_max = 4",
+        free_port()
+    );
+    let troubled = Setup::demo().config(&config).start();
+    let well = Setup::demo().start();
+    for id in ["one", "two", "three"] {
+        troubled.put_product(id, 1);
+    }
+    let half = Request::buy("ana", "drop-1", "tok_capture_half", "key-half-1");
+    assert_eq!(troubled.ask(&half).status, 202);
+    let prometheus = Prometheus::start(&[&troubled, &well]);
+    let caused = [
+        // At once; the others fire if this lasts.
+        ("HoldfastCaptureDiffers", "firing"),
+        ("HoldfastSinkDown", "pending"),
+        ("HoldfastBoundNear", "pending"),
+    ];
+    until("Prometheus raises the alerts", || {
+        let alerts = prometheus.alerts_of(&troubled)?;
+        let raised = |(name, state): &(&str, &str)| alerts.get(*name).is_some_and(|it| it == state);
+        caused.iter().all(raised).then_some(())
+    });
+    let others = prometheus.alerts_of(&well).unwrap();
+    for (name, _) in caused {
+        assert_eq!(others.get(name), None, "{others:?}");
+    }
 }

@@ -5,7 +5,7 @@ use crate::ids::Lsn;
 use crate::time::UnixMs;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The journal's snapshots: where they are, and the newest.
 pub(in crate::journal) struct Snapshots {
@@ -21,4 +21,13 @@ pub(in crate::journal) struct Snapshots {
     pub(in crate::journal) failure: Mutex<Option<String>>,
     /// Keeps the log that recovery needs.
     pub(in crate::journal) pin: Mutex<wal::Pin>,
+}
+
+impl Snapshots {
+    /// Makes the snapshot at `lsn` the newest.
+    pub(in crate::journal) fn took(&self, lsn: Lsn, bytes: u64, at: UnixMs) {
+        *self.newest.lock() = Some(lsn);
+        *self.newest_at.lock() = Some(at);
+        self.newest_bytes.store(bytes, Ordering::Relaxed);
+    }
 }

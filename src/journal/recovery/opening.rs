@@ -97,9 +97,9 @@ pub(in crate::journal) fn open(
         .zip(state.shards)
         .map(|(id, shard)| CachePadded::new(Slot::new(id, shard)));
     let (before, limits) = (state.limits, engine.limits());
-    let history = HistoryGate::new(log.generation(), state.accepted);
     let core = Arc::new(JournalCore {
         log_id: opened.log_id,
+        history: HistoryGate::new(log.generation(), state.accepted),
         slots: slots.collect(),
         catalogue: ArcSwap::from_pointee(state.catalogue),
         catalogue_turn: Ordered::new(LockRank::Catalogue, ()),
@@ -127,7 +127,6 @@ pub(in crate::journal) fn open(
             pin: Mutex::new(pin),
         },
         retentions,
-        history,
         refused_acts: RefusalsKept::new(refusals.acts_per_s),
         refused_attempts: RefusalsKept::new(refusals.attempts_per_s),
         background: Background::default(),

@@ -103,9 +103,7 @@ fn take_in_turn(core: &JournalCore) -> Result<SnapshotReport, JournalError> {
     core.wait_durable(writing.last)?;
     let (lsn, purchases) = (writing.first, writing.purchases);
     let bytes = writing.finish()?;
-    *core.snapshots.newest.lock() = Some(lsn);
-    *core.snapshots.newest_at.lock() = Some(core.clock.now());
-    core.snapshots.newest_bytes.store(bytes, Ordering::Relaxed);
+    core.snapshots.took(lsn, bytes, core.clock.now());
     remove_unneeded(core)?;
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(SnapshotReport {

@@ -62,7 +62,7 @@ impl Who {
             path.strip_prefix(area)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if under("/limited") {
+        if under("/limited") || under("/events") {
             Self::Shop
         } else if under("/admin") {
             Self::Admin

@@ -1,7 +1,7 @@
 //! A shop catches up by reading the events behind a place in the log, and waits for the next one.
 
 use serde_json::{Value, json};
-use support::{ADMIN, Client, Request, SHOP, Server, Setup};
+use support::{ADMIN, Client, Request, SHOP, Server, Setup, until};
 
 fn read(server: &Server, query: &str) -> Value {
     let answer = server.ask(&Request::get(&format!("/events?{query}")).key(SHOP));
@@ -182,4 +182,33 @@ fn events_that_the_log_no_longer_has_are_refused_with_its_beginning() {
     let next = page["next"].as_str().unwrap();
     let rest = read(&server, &format!("wait_s=0&after={next}"));
     assert_ne!(rest["events"], json!([]));
+}
+
+/// Readers take a part of the shop's places at most: a sale goes on beside any number of them.
+#[test]
+fn readers_beyond_their_number_are_refused_and_a_sale_goes_on() {
+    let server = Setup::demo()
+        .config("[server]\nworkers = 1\nin_flight_max = 16\n")
+        .start();
+    let next = all(&server, 100).1;
+    let path = format!("/events?wait_s=30&kinds=dispute_opened&after={next}");
+    let request = Request::get(&path).key(SHOP);
+    let mut waiting = Vec::new();
+    let refused = until("the places of readers are taken", || {
+        let mut reader = Client::connect(server.address);
+        reader.send(&request.bytes()).unwrap();
+        waiting.push(reader);
+        // One that waits is in its place before this is answered: there is one worker.
+        let now = server.ask(
+            &Request::get(&format!("{path}&limit=1").replace("wait_s=30", "wait_s=0")).key(SHOP),
+        );
+        (now.status != 200).then_some(now)
+    });
+    assert_eq!(
+        (refused.status, refused.reason().as_str()),
+        (503, "overloaded")
+    );
+    assert!(waiting.len() <= 16, "{} wait", waiting.len());
+    let buy = Request::buy("ana", "drop-1", "tok_ok", "key-beside-1");
+    assert_eq!(server.ask(&buy).status, 201);
 }

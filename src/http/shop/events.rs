@@ -3,8 +3,8 @@
 //!
 //! Invariants: only durable events are shown, in the log's order, none left out: a place that the
 //! log no longer reaches back to, or that another history has, is refused instead; administrative
-//! acts and verdicts about buyers are not for shops; a request waits a limited time, and few wait or
-//! read on a worker at one time, so that the sale keeps slots and cores; nothing waits while the
+//! acts and verdicts about buyers are not for shops; a request waits a limited time, and few
+//! requests of a worker wait or read at one time, so that the sale keeps slots and cores; nothing waits while the
 //! process stops.
 //! Deliberately absent: a cursor. The reader keeps its own place.
 
@@ -33,8 +33,8 @@ const RECORDS_READ_MAX: usize = 20_000;
 /// How long a request may wait for an event, in seconds.
 const WAIT_S_MAX: u64 = 30;
 const WAIT_S_DEFAULT: u64 = 20;
-/// Requests of a worker that may wait at one time. Others are answered at once.
-const WAITING_MAX: u64 = 32;
+/// Requests of a worker at one time, waiting or reading. Others are refused.
+const READERS_MAX: u64 = 32;
 /// How long a waiting request pauses at least between two looks at the log.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -43,8 +43,8 @@ pub struct ShopEvents {
     worker: Arc<Worker>,
     /// Whether the process is about to end.
     is_stopping: Box<dyn Fn() -> bool + Send + Sync>,
-    waiting: AtomicU64,
-    waiting_max: u64,
+    readers: AtomicU64,
+    readers_max: u64,
     /// Finding a place reads the log's segment from its beginning, so one request reads at a time.
     reading: Semaphore,
 }
@@ -72,10 +72,10 @@ struct Reading {
     events: Vec<AuditEntry>,
 }
 
-/// A waiting request, until dropped.
-struct Waiting<'a>(&'a AtomicU64);
+/// A request's place among the readers, until dropped.
+struct Reader<'a>(&'a AtomicU64);
 
-impl Drop for Waiting<'_> {
+impl Drop for Reader<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -83,13 +83,13 @@ impl Drop for Waiting<'_> {
 
 impl ShopEvents {
     pub fn new(worker: Arc<Worker>, is_stopping: Box<dyn Fn() -> bool + Send + Sync>) -> Self {
-        // They hold a slot of the shop's while they wait.
-        let waiting_max = WAITING_MAX.min(worker.shop_slots() / 8);
+        // They hold slots of the shop's, which are the sale's first of all.
+        let readers_max = READERS_MAX.min(worker.shop_slots() / 8).max(1);
         Self {
             worker,
             is_stopping,
-            waiting: AtomicU64::new(0),
-            waiting_max,
+            readers: AtomicU64::new(0),
+            readers_max,
             reading: Semaphore::new(1),
         }
     }
@@ -98,6 +98,9 @@ impl ShopEvents {
         let asked = match parse_query(call.parts.uri.query()) {
             Ok(asked) => Arc::new(asked),
             Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        let Some(_reader) = self.enter() else {
+            return call.problem(Refusal::Overloaded);
         };
         let from = match self.begin(&call, asked.after.as_ref()) {
             Ok(from) => from,
@@ -109,7 +112,6 @@ impl ShopEvents {
             feed: None,
             events: Vec::new(),
         };
-        let mut waiting = None;
         loop {
             reading = match self.read(&asked, reading).await {
                 Ok(reading) => reading,
@@ -123,10 +125,6 @@ impl ShopEvents {
             }
             let over = Instant::now() >= deadline || (self.is_stopping)();
             if !reading.events.is_empty() || over {
-                return self.page(&reading);
-            }
-            waiting = waiting.or_else(|| self.wait_in_line());
-            if waiting.is_none() {
                 return self.page(&reading);
             }
             self.log_goes_on(reading.position(), deadline).await;
@@ -164,13 +162,14 @@ impl ShopEvents {
                 durable.0
             )));
         }
+        // First: of what lies before the log's beginning, the generations are forgotten, too.
+        let from = Lsn(place.lsn.0 + 1);
+        self.reaches(call, from)?;
         if !self.has(place) {
             return Err(refused(
                 "is from a history that this log, a restored copy, does not have".to_owned(),
             ));
         }
-        let from = Lsn(place.lsn.0 + 1);
-        self.reaches(call, from)?;
         Ok(from)
     }
 
@@ -232,10 +231,10 @@ impl ShopEvents {
         }
     }
 
-    fn wait_in_line(&self) -> Option<Waiting<'_>> {
-        let more = |count| (count < self.waiting_max).then_some(count + 1);
-        let entered = (self.waiting).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        entered.is_ok().then(|| Waiting(&self.waiting))
+    fn enter(&self) -> Option<Reader<'_>> {
+        let more = |count| (count < self.readers_max).then_some(count + 1);
+        let entered = (self.readers).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        entered.is_ok().then(|| Reader(&self.readers))
     }
 
     /// Waits until something stands at `from`, at most until `deadline`; and at least for a moment,

@@ -212,9 +212,33 @@ impl LogTail<'_> {
     }
 
     fn audit_forward(&self, query: &AuditQuery) -> Result<AuditPage, JournalError> {
-        self.forward((query.from, query.to), query.limit, |entry| {
-            query.wants(entry, |user, purchase| owns(self.core, user, purchase))
-        })
+        let mut page = AuditPage {
+            entries: Vec::new(),
+            next: query.from,
+            end: LogEnd::Reached,
+        };
+        let Some(mut reader) = self.reader_at(query.from)? else {
+            return Ok(page);
+        };
+        for _ in 0..RECORDS_LOOKED_AT_MAX {
+            if page.entries.len() == query.limit {
+                page.end = LogEnd::NotYet;
+                return Ok(page);
+            }
+            let Some(record) = reader.next()? else {
+                return Ok(page);
+            };
+            if record.lsn.get() > query.to.0 {
+                return Ok(page);
+            }
+            let entry = entry_of(&record)?;
+            page.next = Lsn(record.end.get());
+            if query.wants(&entry, |user, purchase| owns(self.core, user, purchase)) {
+                page.entries.push(entry);
+            }
+        }
+        page.end = LogEnd::NotYet;
+        Ok(page)
     }
 
     /// A feed from the first record at or behind `from` on; `None` if nothing stands there yet.
@@ -222,41 +246,6 @@ impl LogTail<'_> {
     pub fn feed_behind(&self, from: Lsn) -> Result<Option<Feed>, JournalError> {
         let reader = self.reader_at(from)?;
         Ok(reader.map(|reader| Feed::of(reader, &self.core.log)))
-    }
-
-    fn forward(
-        &self,
-        (from, to): (Lsn, Lsn),
-        limit: usize,
-        wants: impl Fn(&AuditEntry) -> bool,
-    ) -> Result<AuditPage, JournalError> {
-        let mut page = AuditPage {
-            entries: Vec::new(),
-            next: from,
-            end: LogEnd::Reached,
-        };
-        let Some(mut reader) = self.reader_at(from)? else {
-            return Ok(page);
-        };
-        for _ in 0..RECORDS_LOOKED_AT_MAX {
-            if page.entries.len() == limit {
-                page.end = LogEnd::NotYet;
-                return Ok(page);
-            }
-            let Some(record) = reader.next()? else {
-                return Ok(page);
-            };
-            if record.lsn.get() > to.0 {
-                return Ok(page);
-            }
-            let entry = entry_of(&record)?;
-            page.next = Lsn(record.end.get());
-            if wants(&entry) {
-                page.entries.push(entry);
-            }
-        }
-        page.end = LogEnd::NotYet;
-        Ok(page)
     }
 
     /// A reader at the first record from `from` on; `None` if that is past the durable end.

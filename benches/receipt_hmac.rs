@@ -2,7 +2,7 @@
 //! JSON, and verifying it, from its fields and from its JSON; and what an Ed25519 signature adds.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use holdfast::engine::event::Quote;
+use holdfast::engine::event::{Quote, ReceiptSigner};
 use holdfast::engine::lifecycle::{PurchaseState, Step};
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::view::{HistoryEntry, PurchaseView};
@@ -104,7 +104,7 @@ fn captured() -> PurchaseView {
         capture: CaptureId::parse("cap_0001"),
         captured: None,
         receipt_key: ReceiptKeyId::parse("r1"),
-        signing_key: ReceiptKeyId::parse("e1"),
+        signing_key: ReceiptKeyId::parse("e1").map(ReceiptSigner::at_capture),
         request: None,
         declines: Vec::new(),
         review: None,

@@ -40,8 +40,8 @@ pub use limits::LimitsSet;
 pub use part::{Part, ShardChange};
 pub use payment::{
     CaptureDiffered, CaptureDifference, CaptureStarted, DeclineCause, HoldAfter, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, RetryAdvice,
-    ReturnedMoney, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
+    PaymentCaptured, PaymentDeclined, PaymentStarted, PaymentVoided, PaysFor, ReceiptSigner,
+    RetryAdvice, ReturnedMoney, SignWhen, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
 };
 pub use post_capture::{
     Clawback, DisputeClosed, DisputeOpened, GivenBack, RefundExtent, RefundFailed, RefundFailure,

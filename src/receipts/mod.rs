@@ -15,8 +15,9 @@ mod signature;
 mod verify;
 mod wire;
 
+pub use crate::engine::event::SignWhen;
 pub use seal::{
-    CaptureKeys, KEYS_MAX, ReceiptKey, SECRET_BYTES_MIN, Sealer, SealerError, SignWhen, UnknownKey,
+    CaptureKeys, KEYS_MAX, ReceiptKey, SECRET_BYTES_MIN, Sealer, SealerError, UnknownKey,
 };
 pub use signature::{ED25519_KEY_BYTES, Ed25519Key, KeyUnread, PublicKey, Signed};
 pub use verify::{Finding, ReceiptVerdict, SealCheck, Verifier};

@@ -7,6 +7,7 @@
 //! Deliberately absent: key generation and rotation, which are the operator's; what a signature is
 //! (`signature`) and what verifying finds (`verify`).
 
+use crate::engine::event::{ReceiptSigner, SignWhen};
 use crate::engine::view::PurchaseView;
 use crate::ids::{PurchaseId, ReceiptKeyId};
 use crate::receipts::Receipt;
@@ -71,8 +72,8 @@ impl fmt::Debug for ReceiptKey {
 pub struct CaptureKeys {
     /// The key of the HMAC.
     pub seal: ReceiptKeyId,
-    /// The key of the signature; `None`: receipts are not signed.
-    pub sign: Option<ReceiptKeyId>,
+    /// What signs; `None`: receipts are not signed.
+    pub sign: Option<ReceiptSigner>,
 }
 
 /// Sealed and not signed.
@@ -80,16 +81,6 @@ impl From<ReceiptKeyId> for CaptureKeys {
     fn from(seal: ReceiptKeyId) -> Self {
         Self { seal, sign: None }
     }
-}
-
-/// When the signature of a receipt is made. It is the same either way.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
-pub enum SignWhen {
-    /// While the buyer waits: the answer to the buy has it.
-    #[default]
-    AtCapture,
-    /// For each read: the answer to the buy and its replays have the HMAC alone.
-    WhenRead,
 }
 
 /// All keys of receipts, newest first.
@@ -155,7 +146,10 @@ impl Sealer {
                 .signing
                 .first()
                 .filter(|key| key.signs())
-                .map(|key| key.public().id().clone()),
+                .map(|key| ReceiptSigner {
+                    key: key.public().id().clone(),
+                    when: self.sign,
+                }),
         }
     }
 
@@ -173,12 +167,11 @@ impl Sealer {
         Ok(Some(self.signed(sealed, purchase)))
     }
 
-    /// The same as the answer to the buy and its replays carry it: signed where signatures are made
-    /// at the capture.
+    /// The same as the answer to the buy and its replays carry it: signed where its capture says so.
     pub fn receipt_of_buy(&self, purchase: &PurchaseView) -> Result<Option<Receipt>, UnknownKey> {
-        match self.sign {
-            SignWhen::AtCapture => self.receipt(purchase),
-            SignWhen::WhenRead => self.sealed(purchase),
+        match purchase.signing_key.as_ref().map(|it| it.when) {
+            Some(SignWhen::AtCapture) => self.receipt(purchase),
+            Some(SignWhen::WhenRead) | None => self.sealed(purchase),
         }
     }
 
@@ -217,7 +210,7 @@ impl Sealer {
     /// With the signature of the key that its capture names.
     fn signed(&self, sealed: Receipt, purchase: &PurchaseView) -> Receipt {
         let named = purchase.signing_key.as_ref();
-        let key = named.and_then(|id| self.signing.iter().find(|key| key.public().id() == id));
+        let key = named.and_then(|it| self.signing.iter().find(|key| *key.public().id() == it.key));
         Receipt {
             ed25519: key.and_then(|key| key.sign(&sealed.integrity_hash)),
             ..sealed

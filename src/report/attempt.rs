@@ -73,7 +73,10 @@ pub(super) fn capture(object: &mut Object<'_>, captured: &PaymentCaptured) {
         .put("capture_id", captured.capture.as_str())
         .text("receipt_id", captured.purchase.receipt())
         .put("receipt_key_id", captured.receipt_key.as_str())
-        .text_or_null("signing_key_id", captured.signing_key.as_ref())
+        .text_or_null(
+            "signing_key_id",
+            captured.signing_key.as_ref().map(|it| &it.key),
+        )
         .put("reward_tokens", &captured.tokens.get())
         .put("reward_debt_paid", &captured.debt_paid.get());
     put_payment_source(object, &captured.payment_source);

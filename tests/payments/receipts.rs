@@ -1,6 +1,6 @@
 //! Receipts: one a purchase, the same whenever it is shown, and nothing passes that was changed.
 
-use holdfast::engine::event::Quote;
+use holdfast::engine::event::{Quote, ReceiptSigner};
 use holdfast::engine::lifecycle::{PaidState, PurchaseState, Step};
 use holdfast::engine::metadata::Metadata;
 use holdfast::engine::view::{HistoryEntry, PurchaseView};
@@ -59,7 +59,7 @@ fn captured() -> PurchaseView {
         capture: None,
         captured: None,
         receipt_key: Some(key_id("r1")),
-        signing_key: Some(key_id("e1")),
+        signing_key: Some(ReceiptSigner::at_capture(key_id("e1"))),
         request: None,
         declines: Vec::new(),
         review: None,
@@ -509,7 +509,7 @@ fn the_capture_names_the_key_that_signs_and_a_new_one_changes_nothing() {
         .unwrap();
     let keys = CaptureKeys {
         seal: key_id("r1"),
-        sign: Some(key_id("e2")),
+        sign: Some(ReceiptSigner::at_capture(key_id("e2"))),
     };
     assert_eq!(rotated.capture_keys(), keys);
     assert_eq!(rotated.receipt(&captured()), Ok(Some(signed())));

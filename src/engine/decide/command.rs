@@ -3,8 +3,8 @@
 
 use crate::engine::event::{
     AdminAct, CaptureDifference, Decider, DeclineCause, IdempotencyKey, Origin, Quote,
-    RefundFailure, Restock, RetryAdvice, ReturnedMoney, VoidCause, VoidStuckCause, WebhookFormat,
-    WebhookKind,
+    ReceiptSigner, RefundFailure, Restock, RetryAdvice, ReturnedMoney, VoidCause, VoidStuckCause,
+    WebhookFormat, WebhookKind,
 };
 use crate::engine::words::metadata::Metadata;
 use crate::ids::{
@@ -110,7 +110,7 @@ pub enum PaymentStep {
         /// The key that seals the receipt.
         receipt_key: ReceiptKeyId,
         /// The key that signs the receipt, where there is one.
-        signing_key: Option<ReceiptKeyId>,
+        signing_key: Option<ReceiptSigner>,
     },
     /// The authorization is about to be voided.
     StartVoid {

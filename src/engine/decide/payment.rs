@@ -6,9 +6,9 @@ use super::{Context, Decision, OwnedPurchase};
 use crate::engine::decide::command::{PaymentStep, Verdict};
 use crate::engine::event::{
     CaptureDiffered, CaptureStarted, Decider, Event, GivenBack, HoldAfter, PaymentAuthorized,
-    PaymentCaptured, PaymentDeclined, PaymentSource, PaymentVoided, PaysFor, Quote, RefundFailed,
-    RefundFound, RefundReturned, RefundSucceeded, ReviewDecided, ReviewOpened, ReviewVerdict,
-    VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
+    PaymentCaptured, PaymentDeclined, PaymentSource, PaymentVoided, PaysFor, Quote, ReceiptSigner,
+    RefundFailed, RefundFound, RefundReturned, RefundSucceeded, ReviewDecided, ReviewOpened,
+    ReviewVerdict, VoidCause, VoidStarted, VoidStuck, VoidStuckCause,
 };
 use crate::engine::state::purchase::{Purchase, Refund, StateReason};
 use crate::engine::words::lifecycle::{PurchaseState, Step};
@@ -245,7 +245,7 @@ struct ConfirmedCapture {
     capture: CaptureId,
     quote: Quote,
     receipt_key: ReceiptKeyId,
-    signing_key: Option<ReceiptKeyId>,
+    signing_key: Option<ReceiptSigner>,
 }
 
 fn captured(

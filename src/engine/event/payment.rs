@@ -162,6 +162,33 @@ pub struct CaptureStarted {
     pub user: UserId,
 }
 
+/// When the signature of a receipt is made. It is the same either way.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash, Archive, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum SignWhen {
+    /// While the buyer waits: the answer to the buy has it.
+    #[default]
+    AtCapture = 0,
+    /// For each read: the answer to the buy and its replays have the HMAC alone.
+    WhenRead = 1,
+}
+
+/// What signs a receipt. A capture writes it down, so that replays of its answer stay the same
+/// whatever the configuration says later.
+#[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
+pub struct ReceiptSigner {
+    pub key: ReceiptKeyId,
+    pub when: SignWhen,
+}
+
+impl ReceiptSigner {
+    /// `key`, while the buyer waits.
+    pub const fn at_capture(key: ReceiptKeyId) -> Self {
+        let when = SignWhen::AtCapture;
+        Self { key, when }
+    }
+}
+
 /// The gateway captured.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct PaymentCaptured {
@@ -176,7 +203,7 @@ pub struct PaymentCaptured {
     /// The key that seals its receipt.
     pub receipt_key: ReceiptKeyId,
     /// The key that signs its receipt, where there is one.
-    pub signing_key: Option<ReceiptKeyId>,
+    pub signing_key: Option<ReceiptSigner>,
     /// Reward tokens that the buyer gets for it, debt paid off with them included.
     pub tokens: Tokens,
     /// How many of them pay off debt.

@@ -7,7 +7,7 @@ pub use super::sizes::ShardSizes;
 pub use crate::engine::state::catalogue::SaleStatus;
 
 use crate::engine::event::{
-    Clawback, Quote, Rating, RefundFailure, Restock, RetryAdvice, ReturnedMoney,
+    Clawback, Quote, Rating, ReceiptSigner, RefundFailure, Restock, RetryAdvice, ReturnedMoney,
 };
 use crate::engine::state::profile::Profile;
 use crate::engine::words::dispute::Dispute;
@@ -83,7 +83,7 @@ pub struct PurchaseView {
     /// The key that seals its receipt, once captured.
     pub receipt_key: Option<ReceiptKeyId>,
     /// The key that signs its receipt, once captured, where there is one.
-    pub signing_key: Option<ReceiptKeyId>,
+    pub signing_key: Option<ReceiptSigner>,
     /// The request that started its payment.
     pub request: Option<RequestId>,
     /// The answers of its payments that were not made, oldest first.

@@ -4,8 +4,8 @@
 //! table refuses is a broken log, never a changed purchase.
 
 use crate::engine::event::{
-    CaptureDifference, Clawback, DeclineCause, HeldQuote, PaysFor, Quote, RefundFailure, Restock,
-    ReturnedMoney, VoidCause, VoidStuckCause,
+    CaptureDifference, Clawback, DeclineCause, HeldQuote, PaysFor, Quote, ReceiptSigner,
+    RefundFailure, Restock, ReturnedMoney, VoidCause, VoidStuckCause,
 };
 use crate::engine::state::catalogue::{ProductIndex, PromotionIndex};
 use crate::engine::state::tries::Tries;
@@ -101,7 +101,7 @@ pub struct PostCapture {
     pub(in crate::engine) differing: Option<DifferingCapture>,
     /// What the gateway had captured without goods, and refunded.
     pub(in crate::engine) returned: Option<ReturnedMoney>,
-    pub(in crate::engine) signing_key: Option<ReceiptKeyId>,
+    pub(in crate::engine) signing_key: Option<ReceiptSigner>,
     /// Reward tokens that it brought, and how many were clawed back.
     pub(in crate::engine) tokens: Tokens,
     pub(in crate::engine) tokens_asked_back: Tokens,

@@ -346,7 +346,7 @@ impl ToRows {
             integrity_hash: receipt.integrity_hash,
             receipt_key: receipt.key_id.to_string(),
             hmac: receipt.hmac,
-            signing_key: view.signing_key.as_ref().map(ToString::to_string),
+            signing_key: view.signing_key.as_ref().map(|it| it.key.to_string()),
             signature: receipt.ed25519.map(|it| it.signature),
             refunds: 0,
             refunded: 0,

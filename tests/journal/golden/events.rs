@@ -12,11 +12,12 @@ use holdfast::engine::event::{
     HoldPlaced, HoldReleased, HoldingsImported, IdempotencyKey, Judgement, KeyImported, LimitsSet,
     LogGeneration, ModelInForce, NoncesImported, Origin, Pause, PaymentAuthorized, PaymentCaptured,
     PaymentDeclined, PaymentSource, PaymentStarted, PaymentVoided, PaysFor, ProductSet,
-    PromotionSet, PromotionUsesImported, Quote, Rating, RefundExtent, RefundFailed, RefundFailure,
-    RefundFound, RefundReturned, RefundStarted, RefundSucceeded, Restock, RetryAdvice,
-    ReturnedMoney, ReviewDecided, ReviewOpened, ReviewVerdict, RiskRulesSet, RiskScoringSet,
-    RuleHit, RuleName, RuleOutcome, RulesSource, Shown, StockImported, Target, TokensSpent,
-    VoidCause, VoidStarted, VoidStuck, VoidStuckCause, WebhookFormat, WebhookKind, WebhookReceived,
+    PromotionSet, PromotionUsesImported, Quote, Rating, ReceiptSigner, RefundExtent, RefundFailed,
+    RefundFailure, RefundFound, RefundReturned, RefundStarted, RefundSucceeded, Restock,
+    RetryAdvice, ReturnedMoney, ReviewDecided, ReviewOpened, ReviewVerdict, RiskRulesSet,
+    RiskScoringSet, RuleHit, RuleName, RuleOutcome, RulesSource, Shown, StockImported, Target,
+    TokensSpent, VoidCause, VoidStarted, VoidStuck, VoidStuckCause, WebhookFormat, WebhookKind,
+    WebhookReceived,
 };
 use holdfast::engine::features::{Feature, Features};
 use holdfast::engine::lifecycle::PaidState;
@@ -118,7 +119,7 @@ pub fn all() -> Vec<Event> {
             user: user(),
             capture: CaptureId::parse("cap_0001").expect("an id"),
             receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-            signing_key: ReceiptKeyId::parse("e1"),
+            signing_key: ReceiptKeyId::parse("e1").map(ReceiptSigner::at_capture),
             tokens: Tokens::new(14),
             debt_paid: Tokens::new(3),
             payment_source: payment_source(),

@@ -12,8 +12,8 @@ use holdfast::engine::command::{
 use holdfast::engine::event::{
     Act, Active, Actor, ActorRole, AdminActed, AdminRefused, AttemptRefused, BuyerPaused,
     BuyerRated, BuyerSegmented, CaptureDifference, Decider, DeclineCause, Discount, Event, Flow,
-    Judgement, Origin, Pause, ProductSet, PromotionSet, Rating, RefundFailure, Restock,
-    ReturnedMoney, RulesSource, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
+    Judgement, Origin, Pause, ProductSet, PromotionSet, Rating, ReceiptSigner, RefundFailure,
+    Restock, ReturnedMoney, RulesSource, VoidCause, VoidStuckCause, WebhookFormat, WebhookKind,
 };
 use holdfast::engine::lifecycle::PurchaseState as S;
 use holdfast::engine::metadata::Metadata;
@@ -807,7 +807,7 @@ fn payment_step(view: &PurchaseView, way: u8) -> PaymentStep {
         amount: Amount::new(amount).expect("an amount"),
         currency: view.quote.currency,
         receipt_key: ReceiptKeyId::parse("r1").expect("an id"),
-        signing_key: ReceiptKeyId::parse("e1"),
+        signing_key: ReceiptKeyId::parse("e1").map(ReceiptSigner::at_capture),
     };
     let void = PaymentStep::StartVoid {
         cause: VoidCause::CaptureRefused,

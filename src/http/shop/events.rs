@@ -73,9 +73,9 @@ struct Reading {
 }
 
 /// A request's place among the readers, until dropped.
-struct Reader<'a>(&'a AtomicU64);
+struct ReaderPlace<'a>(&'a AtomicU64);
 
-impl Drop for Reader<'_> {
+impl Drop for ReaderPlace<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -231,10 +231,10 @@ impl ShopEvents {
         }
     }
 
-    fn enter(&self) -> Option<Reader<'_>> {
+    fn enter(&self) -> Option<ReaderPlace<'_>> {
         let more = |count| (count < self.readers_max).then_some(count + 1);
         let entered = (self.readers).fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        entered.is_ok().then(|| Reader(&self.readers))
+        entered.is_ok().then(|| ReaderPlace(&self.readers))
     }
 
     /// Waits until something stands at `from`, at most until `deadline`; and at least for a moment,

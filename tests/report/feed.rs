@@ -235,7 +235,13 @@ fn with_the_disk_nearly_full_the_named_sink_is_given_up_and_sales_continue() {
     snapshots(&server);
     let first = status(&server)["first_lsn"].as_u64().unwrap();
     assert!(first > held_at, "the log is no longer kept for it");
-    fill(&server, 1, "two");
+    // Less than a segment: further behind, it would be given up again before it has caught up.
+    let mut client = server.connect();
+    for number in 0..50 {
+        let key = format!("two-key-{number}");
+        let answer = client.ask(&Request::hold("user-two", "drop", 1, &key));
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
 
     post(&server, "/admin/sinks/jsonl/resume");
     let told = server.log.wait_for("sink_gap").unwrap();

@@ -138,9 +138,18 @@ struct Serve {
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// Run a demo: public keys, the sandbox gateway and a drop on sale, unless the configuration
-    /// sets them. Listens on loopback only.
+    /// sets them. Listens on loopback only, unless `--demo-listen` is given.
     #[arg(long)]
     demo: bool,
+    /// Listen on this address with the demo although other machines reach it, as in a container:
+    /// whoever reaches it can use the demo's public keys.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        requires = "demo",
+        conflicts_with = "listen"
+    )]
+    demo_listen: Option<String>,
     /// Start although the clock is before the last event in the log: the clock is right, and the
     /// log's time is corrected. Applies to this start only.
     #[arg(long)]

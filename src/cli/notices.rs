@@ -44,6 +44,16 @@ pub(super) fn of_unsafe_settings(config: &Config) {
             "payments go to the sandbox gateway, which moves no money; for a sale, set payments.gateway"
         );
     }
+    for (key, address) in config.server.addresses() {
+        if config.demo == Demo::Yes && !address.ip().is_loopback() {
+            tracing::warn!(
+                event = "demo_open",
+                %address,
+                key,
+                "the demo listens beyond this machine: everyone who reaches this address can buy, refund and change everything with the demo's public keys; never put real data here"
+            );
+        }
+    }
     if config.server.tls.is_some() {
         return;
     }

@@ -10,7 +10,7 @@ use super::rules::{self, RulesFault, RulesFile};
 use super::scoring::{self, ScoringModel};
 use super::serve::Failure;
 use super::{ConfigCheck, Serve};
-use crate::config::{Config, Demo, Environment, GatewayKind, Role, Sources};
+use crate::config::{Config, Demo, DemoReach, Environment, GatewayKind, Role, Sources};
 use crate::http::server::tls::{self, Certified};
 use crate::payments::stripe::Stripe;
 use crate::receipts::{Sealer, SignWhen};
@@ -67,7 +67,14 @@ impl Prepared {
 pub(super) fn sources(arguments: &Serve) -> Result<Sources, Failure> {
     let mut sources = Sources {
         environment: Environment::of_process(),
-        listen: arguments.listen.clone(),
+        listen: arguments
+            .demo_listen
+            .clone()
+            .or_else(|| arguments.listen.clone()),
+        demo_reach: match arguments.demo_listen {
+            Some(_) => DemoReach::Anyone,
+            None => DemoReach::Loopback,
+        },
         data_dir: arguments.data_dir.clone(),
         demo: if arguments.demo { Demo::Yes } else { Demo::No },
         ..Sources::default()
@@ -83,6 +90,7 @@ pub(super) fn check(arguments: &ConfigCheck) -> ExitCode {
     let arguments = Serve {
         config: arguments.config.clone(),
         demo: arguments.demo,
+        demo_listen: None,
         data_dir: None,
         listen: None,
         accept_clock: false,

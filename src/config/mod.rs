@@ -35,7 +35,7 @@ pub use review::ReviewConfig;
 pub use sale::{EngineConfig, LimitsConfig, RiskConfig, SaleConfig};
 pub use secret::HIDDEN;
 pub use server::{ServerConfig, TlsConfig};
-pub use source::{Demo, Environment, Sources};
+pub use source::{Demo, DemoReach, Environment, Sources};
 pub use storage::{ClockConfig, StorageConfig};
 pub use webhooks::{WebhookSecret, WebhooksConfig};
 
@@ -142,12 +142,12 @@ impl Config {
             other_secrets: reader.others(),
             shown: reader.into_shown(),
         };
-        config.check_together()?;
+        config.check_together(sources.demo_reach)?;
         Ok(config)
     }
 
     /// Refuses settings that are valid alone, but not with each other.
-    fn check_together(&self) -> Result<(), ConfigError> {
+    fn check_together(&self, demo_reach: DemoReach) -> Result<(), ConfigError> {
         if self.demo == Demo::No
             && let Some((one, other)) = self.secrets.reused()
         {
@@ -174,10 +174,11 @@ impl Config {
         }
         if self.demo == Demo::Yes {
             for (key, address) in self.server.addresses() {
-                if !address.ip().is_loopback() {
+                let is_ordered = key == "server.listen" && demo_reach == DemoReach::Anyone;
+                if !address.ip().is_loopback() && !is_ordered {
                     return Err(invalid(
                         key,
-                        "must be a loopback address with --demo, because the demo's keys are public; listen on 127.0.0.1, or set your own keys and remove --demo",
+                        "must be a loopback address with --demo, because the demo's keys are public; listen on 127.0.0.1, give --demo-listen in a container, or set your own keys and remove --demo",
                     ));
                 }
             }

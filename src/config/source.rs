@@ -26,6 +26,7 @@ pub struct Sources {
     /// `storage.data_dir` from the flag.
     pub data_dir: Option<PathBuf>,
     pub demo: Demo,
+    pub demo_reach: DemoReach,
 }
 
 /// Whether this is a demo.
@@ -34,6 +35,16 @@ pub enum Demo {
     Yes,
     #[default]
     No,
+}
+
+/// Who may reach the main listener of a demo, whose keys are public.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum DemoReach {
+    /// Programs of this machine.
+    #[default]
+    Loopback,
+    /// Whoever reaches the address: the operator has ordered so.
+    Anyone,
 }
 
 /// Environment variables.

@@ -1,7 +1,7 @@
 //! A disk that takes nothing for a while, and a shard whose turn takes long, below the whole front
 //! end with one worker in this process: whoever has nothing to do with it is answered meanwhile.
 
-use holdfast::config::{Config, Demo, Environment, Sources};
+use holdfast::config::{Config, Demo, Sources};
 use holdfast::engine::event::{Actor, ActorRole, AdminAct, AdminActed, BuyerPaused};
 use holdfast::http::core::{Core, CoreParts};
 use holdfast::http::front::Front;
@@ -206,11 +206,10 @@ impl Stage {
 
 fn config(data_dir: &Path) -> Config {
     let sources = Sources {
-        file: None,
-        environment: Environment::default(),
         listen: Some("127.0.0.1:0".to_owned()),
         data_dir: Some(data_dir.to_owned()),
         demo: Demo::Yes,
+        ..Sources::default()
     };
     Config::load(&sources).unwrap()
 }

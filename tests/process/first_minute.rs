@@ -137,3 +137,37 @@ fn where_stderr_is_no_terminal_there_are_log_lines_only() {
         assert!(parsed.is_ok(), "{line}");
     }
 }
+
+#[test]
+fn a_demo_listens_beyond_the_machine_only_by_an_order_of_its_own_and_says_what_it_opens() {
+    let config = "[server]\nadmin_listen = \"127.0.0.1:0\"\n";
+    let ordered = |flags: &[&str]| {
+        let setup = Setup::demo().config(config);
+        flags.iter().fold(setup, |setup, flag| setup.flag(flag))
+    };
+    let server = ordered(&["--demo-listen", "0.0.0.0:0"]).start();
+    let warned = server.log.wait_for("demo_open").unwrap();
+    assert_eq!(warned["key"], "server.listen", "{warned}");
+    assert!(
+        warned["message"].as_str().unwrap().contains("public keys"),
+        "{warned}"
+    );
+    drop(server);
+
+    let (_, log) = ordered(&["--listen", "0.0.0.0:0"]).refused();
+    assert!(log.join("\n").contains("--demo-listen"), "{log:?}");
+    for flags in [
+        &["serve", "--demo-listen", "0.0.0.0:0"][..],
+        &[
+            "serve",
+            "--demo",
+            "--listen",
+            "127.0.0.1:0",
+            "--demo-listen",
+            "0.0.0.0:0",
+        ],
+    ] {
+        let ended = binary().args(flags).output().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{flags:?}");
+    }
+}

@@ -8,6 +8,7 @@ mod features;
 mod files;
 mod first_minute;
 mod hostile_bytes;
+mod kubernetes;
 mod logging;
 mod lost_files;
 mod manual;

@@ -74,6 +74,7 @@ fn run(arguments: &Redis, redis: &redis::Client) -> Result<ImportReport, String>
         config: arguments.config.clone(),
         data_dir: arguments.data_dir.clone(),
         listen: None,
+        demo_listen: None,
         demo: arguments.demo,
         accept_clock: false,
     });

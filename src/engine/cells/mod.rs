@@ -22,7 +22,7 @@ mod sync;
 mod velocity;
 mod velocity_cell;
 
-#[cfg(all(test, not(holdfast_loom)))]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use amount::{AmountCell, Taken};

@@ -1,8 +1,8 @@
 //! The one door through which the cells get their atomics.
 //!
-//! In an ordinary build they are those of `std`; under `--cfg holdfast_loom` they are loom's, so that the models of
-//! `tests/loom_cells.rs` walk through every interleaving of the very code that runs live. The cfg is our own because
-//! plain `--cfg loom` would reach tokio and hyper too, and take tokio's network away.
+//! In an ordinary build they are those of `std`; under `--cfg loom` they are loom's, so that the models of
+//! `tests/models` walk through every interleaving of the very code that runs live. That crate builds the cells
+//! alone: `--cfg loom` would reach tokio and hyper too, and take tokio's network away.
 //!
 //! [`Shared`] is a pointer that is read often and swapped rarely: `arc_swap` live, a loom mutex in the models (a
 //! coarser stand-in: it orders the pointer's reads and swaps, and leaves what hangs on the pointer to loom).
@@ -12,7 +12,7 @@
 pub(crate) use imp::{AtomicU64, OnceBox, Shared, fence, zeroed};
 pub(crate) use std::sync::atomic::Ordering;
 
-#[cfg(not(holdfast_loom))]
+#[cfg(not(loom))]
 mod imp {
     use std::sync::Arc;
     pub(crate) use std::sync::atomic::{AtomicU64, fence};
@@ -48,7 +48,7 @@ mod imp {
     }
 }
 
-#[cfg(holdfast_loom)]
+#[cfg(loom)]
 mod imp {
     use std::sync::Arc;
     use std::sync::atomic::Ordering;

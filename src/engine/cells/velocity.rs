@@ -100,7 +100,7 @@ struct Entry<C> {
 }
 
 // What the head of this file says about memory.
-#[cfg(all(target_pointer_width = "64", not(holdfast_loom)))]
+#[cfg(all(target_pointer_width = "64", not(loom)))]
 const _: () = {
     assert!(size_of::<(KeyDigest, Entry<VelocityCell>)>() == 80);
     assert!(size_of::<(KeyDigest, Entry<DistinctCell>)>() == 48);

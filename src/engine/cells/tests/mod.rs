@@ -1,6 +1,6 @@
 //! Tests of the cells: each against a model simple enough to be seen right, and under threads.
 //!
-//! What must hold in *every* interleaving is proven by the loom models in `tests/loom_cells.rs`; what stands here runs
+//! What must hold in *every* interleaving is proven by the loom models in `tests/models`; what stands here runs
 //! the same code at full speed, with more threads and more values than a model can hold.
 
 mod counters;

@@ -1,17 +1,17 @@
 //! Models of the cells: every interleaving loom can find, of the very code that runs live.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg holdfast_loom" CARGO_TARGET_DIR=target/loom cargo test --test loom_cells
+//! RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --package models
 //! ```
 //!
 //! In an ordinary build this file is empty. The small models are walked through completely; the
 //! larger ones up to the number of preemptions named with them (each thread may also stop wherever
 //! it ends).
-#![cfg(holdfast_loom)]
+#![cfg(loom)]
 
 use std::sync::Arc;
 
-use holdfast::engine::cells::{
+use models::engine::cells::{
     Admission, AmountCell, AttemptInstant, CLOCK_SKEW_MS, Cell, Claim, DistinctCell, Fingerprint,
     PromotionCell, ReplayGuard, StockCell, Taken, ValueSeen, VelocityCell,
 };

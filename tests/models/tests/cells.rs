@@ -11,12 +11,12 @@
 
 use std::sync::Arc;
 
+use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::thread;
 use models::engine::cells::{
     Admission, AmountCell, AttemptInstant, CLOCK_SKEW_MS, Cell, Claim, DistinctCell, Fingerprint,
     PromotionCell, ReplayGuard, StockCell, Taken, ValueSeen, VelocityCell,
 };
-use loom::sync::atomic::{AtomicU64, Ordering};
-use loom::thread;
 
 const RETENTION: u64 = 5_000;
 const GENERATION: u64 = RETENTION + CLOCK_SKEW_MS;

@@ -154,8 +154,12 @@ pub(crate) struct DropArgs {
     /// Seed of the buyers' choices; drawn if not given, and printed
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Card that the gateway declines, used by one buyer of twenty
-    #[arg(long, default_value = "tok_declined")]
+    /// Card that the gateway captures; `{buyer}` becomes a name of the buyer's own, since risk rules block a card
+    /// that a crowd of buyers uses
+    #[arg(long, default_value = "tok_ok_{buyer}")]
+    pub(crate) card: String,
+    /// Card that the gateway declines, in one payment of twenty; `{buyer}` as for --card
+    #[arg(long, default_value = "tok_declined_{buyer}")]
     pub(crate) declined_card: String,
 }
 

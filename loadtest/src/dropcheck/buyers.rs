@@ -3,7 +3,9 @@
 //! 1. No buyer makes more than five holds and buys, so none reaches the rate limit of the demo.
 //! 2. Requests with a stored outcome are repeated from time to time with the same key, and must be
 //!    answered the same.
-//! 3. Only answered requests are recorded: the later checks use these.
+//! 3. Each buyer has a card of their own, as in a real drop: risk rules block a card that a crowd of
+//!    buyers uses, and one that was declined often.
+//! 4. Only answered requests are recorded: the later checks use these.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Check, Drop, Verdict};
 use crate::http::client::{Answer, Client};
-use crate::workload::{CARD_OK, SplitMix};
+use crate::workload::SplitMix;
 
 /// Late buyers sent at most; a drop that nobody wanted need not be bought empty.
 const LATE_BUYERS_MAX: u32 = 1_000;
@@ -76,6 +78,8 @@ struct Buyer<'a> {
     verdict: &'a Verdict,
     client: &'a mut Client,
     user: String,
+    /// Letters and digits only: the gateway takes nothing else.
+    card_name: String,
     random: SplitMix,
     keys: u32,
     bought: Vec<Bought>,
@@ -88,6 +92,7 @@ impl<'a> Buyer<'a> {
         random.next();
         Self {
             user: format!("b{:08x}-{number}", drop.run),
+            card_name: format!("b{:08x}x{number}", drop.run),
             drop,
             verdict,
             client,
@@ -173,8 +178,9 @@ impl<'a> Buyer<'a> {
         let card = if declined {
             &self.drop.declined_card
         } else {
-            CARD_OK
+            &self.drop.card
         };
+        let card = card.replace("{buyer}", &self.card_name);
         let mut body = json!({
             "user_id": self.user, "product_id": self.drop.product, "quantity": 1,
             "currency": "USD", "card_token": card,

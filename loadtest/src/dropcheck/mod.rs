@@ -45,6 +45,9 @@ pub(crate) struct Drop {
     pub(crate) buyers: u32,
     /// Of which at work at the same time.
     pub(crate) connections: u16,
+    /// Card that works; `{buyer}` stands for the buyer's own name.
+    pub(crate) card: String,
+    /// Card that the gateway declines, likewise.
     pub(crate) declined_card: String,
     /// Seed of all choices.
     pub(crate) seed: u64,
@@ -68,6 +71,7 @@ pub(crate) fn command(args: &DropArgs) -> Result<(), Fault> {
         settle: Duration::from_secs(args.settle.into()),
         buyers: args.buyers,
         connections: args.connections,
+        card: args.card.clone(),
         declined_card: args.declined_card.clone(),
         seed: args.seed.unwrap_or(u64::from(run)),
         run,

@@ -4,13 +4,16 @@
 //! One lock around all state, one thread per connection, nothing durable: it is correct because it
 //! is simple. It knows only what `loadtest drop` needs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+/// As the rules that holdfast ships: one card under so many buyers is a stolen one.
+const USERS_A_CARD_MAX: usize = 15;
 
 /// How the shop breaks the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,7 @@ struct State {
     holds: HashMap<String, Hold>,
     purchases: HashMap<String, Value>,
     keys: HashMap<String, (String, u16, Value)>,
+    users_by_card: HashMap<String, HashSet<String>>,
     ids: u64,
 }
 
@@ -154,6 +158,12 @@ impl Shop {
     }
 
     fn buy(&self, state: &mut State, body: &Value) -> Reply {
+        let card = text(body, "card_token");
+        let users = state.users_by_card.entry(card.clone()).or_default();
+        if users.len() >= USERS_A_CARD_MAX {
+            return refuse(403, "risk_blocked");
+        }
+        users.insert(text(body, "user_id"));
         let hold = body["hold_id"].as_str();
         match hold.and_then(|id| state.holds.get(id)) {
             Some(hold) if hold.closed => return refuse(409, "hold_expired"),
@@ -164,7 +174,7 @@ impl Shop {
                 }
             }
         }
-        if body["card_token"] != "tok_ok" {
+        if !card.starts_with("tok_ok_") {
             close(state, hold);
             return refuse(402, "payment_declined");
         }

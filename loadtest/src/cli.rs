@@ -16,12 +16,16 @@ use crate::workload::Flow;
     version,
     max_term_width = 110,
     after_help = "Examples:\n  \
+        loadtest scenarios\n  \
+        loadtest run steady --url http://127.0.0.1:8080 --html steady.html\n  \
+        loadtest report before.json after.json\n  \
         loadtest drive --rate 20000 --duration 10 --product sneaker --stock 2000000 --svg latency.svg\n  \
         loadtest drive --closed --connections 64 --flow buy --product sneaker --stock 2000000\n  \
         loadtest drop --buyers 2000 --stock 100\n  \
         loadtest compare --quick --holdfast target/release/holdfast\n  \
         loadtest sinks --holdfast target/release/holdfast\n  \
         loadtest rules --holdfast target/release/holdfast\n\n\
+        Exit status: 0 done, 1 not good enough (a threshold, an invariant, mostly refusals), 2 wrong usage, 3 could not run\n\n\
         Measure with the release profile: cargo build --release -p loadtest"
 )]
 pub(crate) struct Cli {
@@ -32,6 +36,12 @@ pub(crate) struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Play a scenario (stages, flows, cards, retries) and judge it by its thresholds
+    Run(RunArgs),
+    /// List the scenarios that come with the program, or print one
+    Scenarios(ScenariosArgs),
+    /// Show the report of a run again, or compare two runs
+    Report(ReportArgs),
     /// Put load on a server and report latency and outcomes (open loop with --rate, closed loop with --closed)
     Drive(DriveArgs),
     /// Drive a whole drop and check its invariants from outside; exits with 1 if one is violated
@@ -50,6 +60,68 @@ pub(crate) enum Command {
     ServeBare(ServeBareArgs),
     /// Serve one buy as one Redis Lua script
     ServeRedis(ServeRedisArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// A scenario file, or the name of a shipped scenario
+    pub(crate) scenario: String,
+    /// Server under test, instead of the scenario's
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Key of role shop, instead of the scenario's
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Key of role admin, instead of the scenario's
+    #[arg(long)]
+    pub(crate) admin_key: Option<String>,
+    /// Speak HTTP/2, over TLS or (with http://) from the first byte
+    #[arg(long)]
+    pub(crate) http2: bool,
+    /// Certificates to trust (PEM), instead of the public roots
+    #[arg(long)]
+    pub(crate) ca: Option<PathBuf>,
+    /// Trust any certificate
+    #[arg(long, conflicts_with = "ca")]
+    pub(crate) insecure: bool,
+    /// Generating threads; each takes its share of connections and load
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) threads: u8,
+    /// All stages so many times as long
+    #[arg(long, default_value_t = 1.0, value_parser = factor)]
+    pub(crate) duration_scale: f64,
+    /// All rates and connections so many times as high
+    #[arg(long, default_value_t = 1.0, value_parser = factor)]
+    pub(crate) load_scale: f64,
+    /// Write the report here: one file that needs nothing else
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
+    /// Write the figures and the time series here
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the latency distribution here, in `HdrHistogram`'s text format
+    #[arg(long)]
+    pub(crate) hgrm: Option<PathBuf>,
+}
+
+/// Arguments of `scenarios`.
+#[derive(Debug, Args)]
+pub(crate) struct ScenariosArgs {
+    /// Print this one, as a start for your own
+    pub(crate) name: Option<String>,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Written by `run --json`
+    pub(crate) run: PathBuf,
+    /// Another run to compare it with: A is before, B after
+    pub(crate) other: Option<PathBuf>,
+    /// Write it here as a page
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// Arguments of `drive`.
@@ -294,6 +366,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(s) if (0.0..=86_400.0).contains(&s) => Ok(s),
         _ => Err("a number of seconds from 0 to 86400".to_owned()),
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(n) if (0.001..=100.0).contains(&n) => Ok(n),
+        _ => Err("a number from 0.001 to 100".to_owned()),
     }
 }
 

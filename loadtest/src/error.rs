@@ -1,11 +1,14 @@
 //! Every way the harness itself can fail, as one typed error.
 //!
 //! A fault says what was being done, to what, and what to do about it; `main` prints it in one
-//! sentence and exits with 1. Refusals by the server under test are not faults: they are outcomes,
+//! sentence and exits with its code: 1 if what was measured is not good enough, 2 if it was asked for
+//! wrongly, 3 if it could not be run. Refusals by the server under test are not faults: they are outcomes,
 //! counted by reason. Violated invariants are found by `dropcheck`, which prints each of them and
 //! ends in `Fault::Violations`.
 
 use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use crate::http::response::BadResponse;
 
@@ -26,6 +29,44 @@ pub(crate) enum Fault {
         /// As given.
         url: String,
     },
+    /// The URL of a scenario is not one that can be spoken to.
+    #[error(
+        "`{url}` is not of the form http://HOST:PORT or https://HOST:PORT, or its host is not known"
+    )]
+    BadOrigin { url: String },
+    /// The certificates to trust cannot be read.
+    #[error("{file} cannot be used as a CA file: {why}")]
+    BadCa { file: PathBuf, why: String },
+    /// There is no such scenario.
+    #[error(
+        "there is no scenario `{name}`, neither a file ({source}) nor a shipped one; `loadtest scenarios` lists those"
+    )]
+    NoScenario { name: String, source: io::Error },
+    /// The scenario cannot be read; the source says where.
+    #[error("{name}: {source}")]
+    BadScenario {
+        name: String,
+        source: Box<toml::de::Error>,
+    },
+    /// A report cannot be read.
+    #[error("{file} is not a report of loadtest run --json: {source}")]
+    BadReport {
+        file: PathBuf,
+        source: serde_json::Error,
+    },
+    /// Something else was asked for wrongly.
+    #[error("{why}")]
+    Usage { why: String },
+    /// The server did not answer where a run needs it to.
+    #[error("{request} to {url}: {why}; is the server running there?")]
+    Unreachable {
+        request: String,
+        url: String,
+        why: &'static str,
+    },
+    /// A run is not as good as its scenario demands.
+    #[error("not good enough: {what}")]
+    NotMet { what: String },
     /// A request that has to succeed did not.
     #[error("{request} was answered {status}: {body}")]
     Refused {
@@ -94,6 +135,32 @@ pub(crate) enum Fault {
         /// How many were found.
         count: usize,
     },
+}
+
+impl Fault {
+    /// The exit status of a command that ends with it.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::NotMet { .. } | Self::Void { .. } | Self::Violations { .. } => 1,
+            Self::BadUrl { .. }
+            | Self::BadOrigin { .. }
+            | Self::BadCa { .. }
+            | Self::NoScenario { .. }
+            | Self::BadScenario { .. }
+            | Self::BadReport { .. }
+            | Self::Usage { .. } => 2,
+            Self::Io { .. }
+            | Self::Unreachable { .. }
+            | Self::Refused { .. }
+            | Self::BadResponse { .. }
+            | Self::NotInstalled { .. }
+            | Self::NotReady { .. }
+            | Self::Failed { .. }
+            | Self::ServerGone { .. }
+            | Self::Redis(_)
+            | Self::Postgres(_) => 3,
+        })
+    }
 }
 
 /// Makes `Fault::Io` from a system error, with the words that say what was done.

@@ -4,7 +4,7 @@
 //! 2. It runs on the same cores as what it measures, so its hot loop (`generator`) allocates nothing and shares nothing.
 //! 3. Ratios count, not absolute figures: `compare` measures limits, peers and holdfast interleaved in one run.
 //!
-//! `cli` says what can be asked, `drive` measures, `dropcheck` judges, `compare` sets side by side, `sinks` and `rules` look at what these cost, `serve` holds the
+//! `cli` says what can be asked, `runner` plays a `scenario` and `report` shows it, `drive` measures, `dropcheck` judges, `compare` sets side by side, `sinks` and `rules` look at what these cost, `serve` holds the
 //! yardstick servers. `docs/performance.md` tells how to read the figures.
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,10 @@ mod generator;
 mod http;
 mod process;
 mod progress;
+mod report;
 mod rules;
+mod runner;
+mod scenario;
 mod schedule;
 mod serve;
 mod sinks;
@@ -41,6 +44,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Run(args) => runner::command(&args),
+        Command::Scenarios(args) => scenario::command(&args),
+        Command::Report(args) => report::command(&args),
         Command::Drive(args) => drive::command(&args),
         Command::Drop(args) => dropcheck::command(&args),
         Command::Compare(args) => compare::command(&args),
@@ -55,7 +61,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("loadtest: {fault}");
-            ExitCode::FAILURE
+            fault.exit_code()
         }
     }
 }

@@ -139,6 +139,25 @@ pub(crate) fn free_address() -> Result<SocketAddr, Fault> {
         .during(|| "find a free port".to_owned())
 }
 
+/// Lets this process, and those it starts, open files for `connections`, as far as the system allows.
+pub(crate) fn allow_connections(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const OTHER_FILES: u64 = 256;
+    let wanted = connections as u64 * 2 + OTHER_FILES;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(wanted, |most| wanted.min(most));
+    if limit.current.is_some_and(|now| now < wanted) {
+        // Without it, the connection that is one too many says so.
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(wanted),
+                maximum: limit.maximum,
+            },
+        );
+    }
+}
+
 fn tail(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut from = text.len().saturating_sub(OUTPUT_SHOWN_BYTES);

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 
 const LATENCY_NS_MIN: u64 = 1_000;
 const LATENCY_NS_MAX: u64 = 100_000_000_000;
+/// Slices of which the histograms are kept; of older ones the percentiles remain, so that a long run needs little memory.
+const OPEN_SLICES_MAX: usize = 64;
 /// Different outcomes kept apart; the contract has about fifty. Later ones are counted as `other`.
 const OUTCOMES_MAX: usize = 64;
 
@@ -65,6 +67,34 @@ impl Outcomes {
         all
     }
 
+    /// Answers that did what was asked.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.sum(|status| (200..300).contains(&status))
+    }
+
+    /// Answers that refused: 4xx, and 503.
+    pub(crate) fn refused(&self) -> u64 {
+        self.sum(|status| (400..500).contains(&status) || status == 503)
+    }
+
+    /// Answers with this reason.
+    pub(crate) fn with_reason(&self, reason: &str) -> u64 {
+        let of_it = self.0.iter().filter(|(s, r, _)| *s > 0 && r == reason);
+        of_it.map(|(_, _, n)| n).sum()
+    }
+
+    /// The most frequent refusal and its count.
+    pub(crate) fn chief_refusal(&self) -> Option<(String, u64)> {
+        let refusals = self.0.iter().filter(|(s, _, _)| *s >= 400);
+        let chief = refusals.max_by_key(|(_, _, n)| *n)?;
+        Some((label(chief.0, &chief.1), chief.2))
+    }
+
+    fn sum(&self, counts: impl Fn(u16) -> bool) -> u64 {
+        let of_it = self.0.iter().filter(|(status, _, _)| counts(*status));
+        of_it.map(|(_, _, n)| n).sum()
+    }
+
     fn add(&mut self, status: u16, reason: &str, count: u64) {
         let known = self
             .0
@@ -110,6 +140,10 @@ pub(crate) struct Slice {
     pub(crate) errors: u64,
     /// Requests never sent, because the server fell too far behind.
     pub(crate) shed: u64,
+    /// Answers marked as replays.
+    pub(crate) replayed: u64,
+    /// Requests under way at the end of the slice.
+    pub(crate) waiting: u64,
     /// Answers and errors by kind.
     pub(crate) outcomes: Outcomes,
 }
@@ -126,11 +160,14 @@ impl Slice {
             in_time: 0,
             errors: 0,
             shed: 0,
+            replayed: 0,
+            waiting: 0,
             outcomes: Outcomes::default(),
         }
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// Takes over all of `other`.
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.latencies
             .add(&other.latencies)
             .expect("all histograms here have the same bounds");
@@ -140,23 +177,58 @@ impl Slice {
         self.in_time += other.in_time;
         self.errors += other.errors;
         self.shed += other.shed;
+        self.replayed += other.replayed;
+        self.waiting += other.waiting;
         self.outcomes.merge(&other.outcomes);
     }
 }
 
-/// One point of the latency-over-time plot.
-#[derive(Debug, Clone, Copy)]
+/// One slice of time, over all threads.
+#[derive(Debug, Clone)]
 pub(crate) struct Point {
+    index: u32,
     /// Seconds since the start, at the end of the slice.
     pub(crate) at_s: f64,
     /// Answers in the slice.
     pub(crate) done: u64,
+    /// Requests without an answer, and those never sent.
+    pub(crate) errors: u64,
+    /// Answers and errors by kind.
+    pub(crate) outcomes: Outcomes,
     /// Median, ns.
     pub(crate) p50: u64,
     /// 99th percentile, ns.
     pub(crate) p99: u64,
     /// Largest, ns.
     pub(crate) max: u64,
+    /// Requests were due or under way.
+    busy: bool,
+}
+
+impl Point {
+    fn of(slice: &Slice, slice_len: Duration) -> Self {
+        Self {
+            index: slice.index,
+            at_s: slice_len.as_secs_f64() * f64::from(slice.index + 1),
+            done: slice.done,
+            errors: slice.errors + slice.shed,
+            outcomes: slice.outcomes.clone(),
+            p50: slice.latencies.value_at_percentile(50.0),
+            p99: slice.latencies.value_at_percentile(99.0),
+            max: slice.latencies.max(),
+            busy: slice.scheduled + slice.errors + slice.waiting > 0,
+        }
+    }
+
+    /// Takes over a slice that came too late for its histogram; percentiles only grow.
+    fn merge(&mut self, late: &Self) {
+        self.done += late.done;
+        self.errors += late.errors;
+        self.outcomes.merge(&late.outcomes);
+        self.p99 = self.p99.max(late.p99);
+        self.max = self.max.max(late.max);
+        self.busy |= late.busy;
+    }
 }
 
 /// All that a run counted.
@@ -164,7 +236,10 @@ pub(crate) struct Point {
 pub(crate) struct Summary {
     /// Sums over the run.
     pub(crate) total: Slice,
-    slices: BTreeMap<u32, Slice>,
+    /// The latest slices.
+    open: BTreeMap<u32, Slice>,
+    /// The older ones, in order.
+    settled: Vec<Point>,
     slice_len: Duration,
     /// Measured time, without warm-up.
     pub(crate) measured: Duration,
@@ -175,7 +250,8 @@ impl Summary {
     pub(crate) fn new(measured: Duration, slice_len: Duration) -> Self {
         Self {
             total: Slice::new(0),
-            slices: BTreeMap::new(),
+            open: BTreeMap::new(),
+            settled: Vec::new(),
             slice_len,
             measured,
         }
@@ -184,11 +260,24 @@ impl Summary {
     /// Takes over what a thread saw.
     pub(crate) fn add(&mut self, slice: Slice) {
         self.total.merge(&slice);
-        match self.slices.get_mut(&slice.index) {
+        if self.settled.last().is_some_and(|p| slice.index <= p.index) {
+            let late = Point::of(&slice, self.slice_len);
+            match self.settled.binary_search_by_key(&slice.index, |p| p.index) {
+                Ok(at) => self.settled[at].merge(&late),
+                Err(at) => self.settled.insert(at, late),
+            }
+            return;
+        }
+        match self.open.get_mut(&slice.index) {
             Some(same) => same.merge(&slice),
             None => {
-                self.slices.insert(slice.index, slice);
+                self.open.insert(slice.index, slice);
             }
+        }
+        if self.open.len() > OPEN_SLICES_MAX
+            && let Some((_, oldest)) = self.open.pop_first()
+        {
+            self.settled.push(Point::of(&oldest, self.slice_len));
         }
     }
 
@@ -202,17 +291,30 @@ impl Summary {
         millis(self.total.latencies.value_at_percentile(percentile))
     }
 
-    /// Latency over time, one point a slice that saw an answer.
+    /// The run over time, one point a slice that saw an answer or an error.
     pub(crate) fn series(&self) -> Vec<Point> {
-        let seen = self.slices.values().filter(|s| !s.latencies.is_empty());
-        seen.map(|s| Point {
-            at_s: self.slice_len.as_secs_f64() * f64::from(s.index + 1),
-            done: s.done,
-            p50: s.latencies.value_at_percentile(50.0),
-            p99: s.latencies.value_at_percentile(99.0),
-            max: s.latencies.max(),
-        })
-        .collect()
+        let mut all = self.points();
+        all.retain(|point| point.done + point.errors > 0);
+        all
+    }
+
+    /// The longest time in which requests were due and none was answered, in whole slices.
+    pub(crate) fn longest_gap(&self) -> Duration {
+        let (mut longest, mut now) = (0, 0);
+        for point in self.points() {
+            now = match (point.done, point.busy) {
+                (0, true) => now + 1,
+                (0, false) => now,
+                _ => 0,
+            };
+            longest = longest.max(now);
+        }
+        self.slice_len * longest
+    }
+
+    fn points(&self) -> Vec<Point> {
+        let open = self.open.values().map(|s| Point::of(s, self.slice_len));
+        self.settled.iter().cloned().chain(open).collect()
     }
 
     /// The figures, for `--json`.
@@ -263,6 +365,51 @@ mod tests {
         assert!((summary.rate() - 1.5).abs() < 1e-9);
         assert!((summary.ms(100.0) - 5.0).abs() < 0.01);
         assert_eq!(summary.total.outcomes.sorted()[0], ("201".to_owned(), 3));
+    }
+
+    fn slice(index: u32, sent: u64, done: u64) -> Slice {
+        let mut slice = Slice::new(index);
+        (slice.scheduled, slice.sent, slice.done) = (sent, sent, done);
+        slice.errors = sent - done;
+        (0..sent).for_each(|_| slice.latencies.saturating_record(1_000_000));
+        slice
+    }
+
+    #[test]
+    fn a_long_run_keeps_its_series_and_takes_late_slices() {
+        let mut summary = Summary::new(Duration::from_secs(40), Duration::from_millis(200));
+        (0..200).for_each(|index| summary.add(slice(index, 2, 2)));
+        summary.add(slice(3, 5, 5));
+        summary.add(slice(199, 1, 1));
+        assert!(summary.open.len() <= OPEN_SLICES_MAX);
+        let series = summary.series();
+        assert_eq!(series.len(), 200);
+        assert_eq!(
+            (series[3].done, series[4].done, series[199].done),
+            (7, 2, 3)
+        );
+        assert_eq!(
+            series.iter().map(|p| p.done).sum::<u64>(),
+            summary.total.done
+        );
+    }
+
+    #[test]
+    fn a_gap_is_where_requests_were_due_and_none_was_answered() {
+        let mut summary = Summary::new(Duration::from_secs(2), Duration::from_millis(200));
+        // Three slices of an outage, and a pause in which nobody came.
+        for (index, sent, done) in [
+            (0, 5, 5),
+            (1, 5, 0),
+            (2, 5, 0),
+            (3, 5, 0),
+            (4, 5, 5),
+            (9, 5, 5),
+        ] {
+            summary.add(slice(index, sent, done));
+        }
+        (5..9).for_each(|index| summary.add(slice(index, 0, 0)));
+        assert_eq!(summary.longest_gap(), Duration::from_millis(600));
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn bar(ms: f64, top: f64) -> String {
     "█".repeat(length as usize)
 }
 
-fn sparkline(values: &[u64]) -> String {
+pub(crate) fn sparkline(values: &[u64]) -> String {
     let group = values.len().div_ceil(SPARKLINE_MAX).max(1);
     let peaks: Vec<u64> = values
         .chunks(group)

@@ -150,7 +150,7 @@ fn an_unreachable_server_is_reported_in_one_sentence() {
         "--product",
         "p",
     ]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3), "it could not be run");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.starts_with("hold, closed loop") && said.contains("connect to 127.0.0.1:1"),

@@ -1,5 +1,7 @@
-//! Tests of the drop checker: a correct shop passes, and each violation of the contract is found.
+//! Tests of the drop checker: a correct shop passes, and each violation of the contract is found. `scenarios` has the tests
+//! of `loadtest run`, which needs the same shop.
 
+mod scenarios;
 mod shop;
 
 use std::process::{Command, Output};

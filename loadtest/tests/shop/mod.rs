@@ -2,11 +2,12 @@
 //! checker.
 //!
 //! One lock around all state, one thread per connection, nothing durable: it is correct because it
-//! is simple. It knows only what `loadtest drop` needs.
+//! is simple. It knows only what `loadtest drop` and `loadtest run` need.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -38,16 +39,23 @@ pub enum Flaw {
 
 struct Hold {
     user: String,
+    product: String,
     expires: Instant,
     closed: bool,
 }
 
-#[derive(Default)]
-struct State {
+/// What `PUT /admin/products/{id}` said, and what was sold of it.
+#[derive(Default, Clone, Copy)]
+struct Product {
     total: i64,
     sold: i64,
     limit: usize,
     ttl: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    products: HashMap<String, Product>,
     holds: HashMap<String, Hold>,
     purchases: HashMap<String, Value>,
     keys: HashMap<String, (String, u16, Value)>,
@@ -58,6 +66,12 @@ struct State {
 struct Shop {
     flaw: Flaw,
     state: Mutex<State>,
+    /// At which request it goes away.
+    ends_at: Option<u64>,
+    /// For how long it stands still at the second request, the first after the product was put on sale.
+    stall: Duration,
+    served: AtomicU64,
+    addr: SocketAddr,
 }
 
 struct Request {
@@ -73,23 +87,83 @@ type Reply = (u16, bool, Value);
 pub fn start(flaw: Flaw) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let shop = Arc::new(Shop {
-        flaw,
-        state: Mutex::default(),
-    });
+    let shop = Shop::new(flaw, None, Duration::ZERO, addr);
+    std::thread::spawn(move || shop.listen(&listener));
+    addr
+}
+
+/// Starts a shop that stands still for `stall` once, at the first request of a buyer.
+pub fn start_with_stall(stall: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let shop = Shop::new(Flaw::None, None, stall, addr);
+    std::thread::spawn(move || shop.listen(&listener));
+    addr
+}
+
+/// When a shop goes away, and for how long.
+#[derive(Clone, Copy)]
+pub struct Outage {
+    /// After so many requests.
+    pub after: u64,
+    pub lasts: Duration,
+}
+
+/// Starts a shop that closes its port and every connection once, and comes back at the same address with what it knew.
+pub fn start_with_outage(outage: Outage) -> SocketAddr {
+    let first = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = first.local_addr().unwrap();
+    let shop = Shop::new(Flaw::None, Some(outage.after), Duration::ZERO, addr);
     std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
+        let mut streams = Vec::new();
+        for stream in first.incoming().flatten() {
+            if shop.served.load(Ordering::SeqCst) >= outage.after {
+                break;
+            }
+            streams.push(stream.try_clone().unwrap());
             let shop = Arc::clone(&shop);
             std::thread::spawn(move || shop.serve(stream));
         }
+        drop(first);
+        for stream in streams {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        std::thread::sleep(outage.lasts);
+        shop.listen(&TcpListener::bind(addr).unwrap());
     });
     addr
 }
 
 impl Shop {
+    fn new(flaw: Flaw, ends_at: Option<u64>, stall: Duration, addr: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            stall,
+            flaw,
+            state: Mutex::default(),
+            ends_at,
+            served: AtomicU64::new(0),
+            addr,
+        })
+    }
+
+    fn listen(self: &Arc<Self>, listener: &TcpListener) {
+        for stream in listener.incoming().flatten() {
+            let shop = Arc::clone(self);
+            std::thread::spawn(move || shop.serve(stream));
+        }
+    }
+
     fn serve(&self, mut stream: TcpStream) {
         let mut input = BufReader::new(stream.try_clone().unwrap());
         while let Some(request) = read(&mut input) {
+            let number = self.served.fetch_add(1, Ordering::SeqCst) + 1;
+            if number == 2 {
+                std::thread::sleep(self.stall);
+            }
+            if Some(number) == self.ends_at {
+                // Wakes the listener, which closes everything.
+                let _ = TcpStream::connect(self.addr);
+            }
             let (status, replayed, body) = self.answer(&request);
             let body = body.to_string();
             let mark = if replayed {
@@ -146,7 +220,8 @@ impl Shop {
         let id = state.id("h");
         let hold = Hold {
             user: text(body, "user_id"),
-            expires: Instant::now() + state.ttl,
+            expires: Instant::now() + state.product(body).ttl,
+            product: text(body, "product_id"),
             closed: false,
         };
         state.holds.insert(id.clone(), hold);
@@ -179,10 +254,14 @@ impl Shop {
             return refuse(402, "payment_declined");
         }
         close(state, hold);
-        state.sold += 1;
+        state
+            .products
+            .entry(text(body, "product_id"))
+            .or_default()
+            .sold += 1;
         let id = state.id("p");
         let purchase = json!({
-            "purchase_id": id, "user_id": body["user_id"], "quantity": 1, "status": "captured", "amount": 1999,
+            "purchase_id": id, "user_id": body["user_id"], "product_id": body["product_id"], "quantity": 1, "status": "captured", "amount": 1999,
             "receipt": {"receipt_id": format!("r{id}"), "purchase_id": id, "amount": 1999},
         });
         state.purchases.insert(id, purchase.clone());
@@ -191,7 +270,7 @@ impl Shop {
 
     /// Why the buyer cannot have a unit, if so.
     fn claim(&self, state: &State, body: &Value) -> Option<Reply> {
-        let user = text(body, "user_id");
+        let (user, product) = (text(body, "user_id"), state.product(body));
         let holds = state
             .holds
             .values()
@@ -202,21 +281,24 @@ impl Shop {
             .values()
             .filter(|p| p["user_id"] == user.as_str())
             .count();
-        if holds + bought >= state.limit && self.flaw != Flaw::IgnoresUserLimit {
+        if holds + bought >= product.limit && self.flaw != Flaw::IgnoresUserLimit {
             return Some(refuse(409, "per_user_limit"));
         }
-        let room = state.total + i64::from(self.flaw == Flaw::Oversells);
-        (state.sold + state.held() >= room).then(|| refuse(409, "sold_out"))
+        let room = product.total + i64::from(self.flaw == Flaw::Oversells);
+        let held = state.held(&text(body, "product_id"));
+        (product.sold + held >= room).then(|| refuse(409, "sold_out"))
     }
 
     fn read_or_close(&self, state: &mut State, request: &Request) -> Reply {
         let id = request.path.rsplit('/').next().unwrap_or("").to_owned();
         match (request.method.as_str(), request.path.as_str()) {
             ("PUT", _) => {
-                state.total = request.body["stock"].as_i64().unwrap();
-                state.limit =
+                let product = state.products.entry(id).or_default();
+                product.total = request.body["stock"].as_i64().unwrap();
+                product.limit =
                     usize::try_from(request.body["per_user_limit"].as_u64().unwrap()).unwrap();
-                state.ttl = Duration::from_secs(request.body["hold_ttl_s"].as_u64().unwrap());
+                let ttl = request.body["hold_ttl_s"].as_u64();
+                product.ttl = Duration::from_secs(ttl.unwrap_or(300));
                 (200, false, json!({}))
             }
             ("DELETE", _) => {
@@ -225,10 +307,13 @@ impl Shop {
             }
             (_, "/receipts/verify") => (200, false, json!({"valid": true})),
             (_, path) if path.starts_with("/limited/products") => {
-                let held = state.held();
+                let Some(product) = state.products.get(&id) else {
+                    return refuse(404, "product_not_found");
+                };
+                let (held, sold) = (state.held(&id), product.sold);
                 let leak = i64::from(self.flaw == Flaw::LeaksUnits && held > 0);
-                let available = state.total - held - state.sold - leak;
-                let stock = json!({"total": state.total, "held": held, "sold": state.sold, "available": available});
+                let available = product.total - held - sold - leak;
+                let stock = json!({"total": product.total, "held": held, "sold": sold, "available": available});
                 (200, false, json!({"stock": stock}))
             }
             _ => match state.purchases.get(&id) {
@@ -247,8 +332,14 @@ impl State {
         format!("{kind}{}", self.ids)
     }
 
-    fn held(&self) -> i64 {
-        let open = self.holds.values().filter(|h| !h.closed).count();
+    fn product(&self, order: &Value) -> Product {
+        let id = text(order, "product_id");
+        self.products.get(&id).copied().unwrap_or_default()
+    }
+
+    fn held(&self, product: &str) -> i64 {
+        let holds = self.holds.values();
+        let open = holds.filter(|h| !h.closed && h.product == product).count();
         i64::try_from(open).unwrap()
     }
 }

@@ -104,6 +104,11 @@ fn greeting(config: &Config, address: SocketAddr, journal: &Journal) -> String {
             format!(" --cacert '{}'", tls.cert.display()),
         ),
     };
+    // On an address of its own where there is one, which only the log line `listening` names.
+    let console = match config.server.admin_listen {
+        None => format!("{base}/console"),
+        Some(_) => "/console at server.admin_listen".to_owned(),
+    };
     let body = format!(
         r#"{{"user_id":"ana","product_id":"{DROP}","quantity":1,"currency":"USD","card_token":"tok_ok"}}"#
     );
@@ -111,7 +116,8 @@ fn greeting(config: &Config, address: SocketAddr, journal: &Journal) -> String {
         "\n  On sale    {}\n  \
            Promotion  {PROMOTION}: send it as promotion_code\n  \
            Shop key   {shop}\n  \
-           Admin key  {admin}\n\n  \
+           Admin key  {admin}\n  \
+           Console    {console} (sign in with the admin key)\n\n  \
          Buy one, in another terminal (a repeat with the same key gives the same purchase):\n\n  \
          curl -s{trust} -H {header} -H 'Content-Type: application/json' -H 'Idempotency-Key: first-buy-1' -d '{body}' {base}/limited/buy\n\n  \
          Data: {}. Stop with Ctrl-C.\n\n",

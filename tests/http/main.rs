@@ -5,6 +5,7 @@ mod api_keys;
 mod audit;
 mod bad_input;
 mod card_numbers;
+mod console;
 mod events;
 mod facts;
 mod limits;

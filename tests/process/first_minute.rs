@@ -96,9 +96,15 @@ fn the_demo_says_on_a_terminal_what_is_on_sale_its_keys_and_a_first_curl_that_wo
         "demo-shop-key",
         "demo-admin-key",
         "DEMO10",
+        "/console (sign in with the admin key)",
     ] {
         assert!(screen.contains(word), "no `{word}` in\n{screen}");
     }
+    let console = screen
+        .split_whitespace()
+        .find(|it| it.ends_with("/console"));
+    let page = run(&format!("curl -s {}", console.unwrap()));
+    assert!(page.starts_with("<!doctype html>"), "{page}");
     let first = run(command_on(&screen));
     assert!(first.contains("\"status\":\"captured\""), "{first}");
     assert_eq!(

@@ -25,6 +25,8 @@ fn each_address_serves_its_own_and_both_the_probes() {
         Request::get("/admin/status").key(ADMIN),
         Request::get("/admin/products").key(ADMIN),
         Request::get("/metrics").key(ADMIN),
+        Request::get("/console"),
+        Request::get("/console/app.js"),
         Request::post("/admin/snapshot").key(ADMIN),
     ];
     let of_main = [

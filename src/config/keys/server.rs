@@ -12,7 +12,7 @@ pub(super) const SERVER: &[Setting] = &[
     text(
         "server.admin_listen",
         "",
-        "Address and port of a second listener for `/admin`, `/metrics` and the probes, with its own thread, 64 connections, and the same TLS settings. The probes stay on both listeners; `/admin` and `/metrics` answer 404 on the main one. Not set: everything is on `server.listen`.",
+        "Address and port of a second listener for `/admin`, `/console`, `/metrics` and the probes, with its own thread, 64 connections, and the same TLS settings. The probes stay on both listeners; `/admin`, `/console` and `/metrics` answer 404 on the main one. Not set: everything is on `server.listen`.",
     ),
     number(
         "server.workers",

@@ -1,11 +1,12 @@
-//! Owns the operator's requests about the log and the settings: snapshots, the audit trail, the
-//! current configuration.
+//! Owns the operator's requests about the log, the settings and the own key: snapshots, the audit
+//! trail, the current configuration, name and role of a key.
 //!
 //! Invariant: disk reads run on a thread that serves no requests.
 
 use crate::engine::event::Event;
 use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
+use crate::http::call::acting::role_of;
 use crate::http::call::worker::Worker;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::problem::{FieldError, Reason};
@@ -83,6 +84,16 @@ impl Operator {
     pub fn config(&self) -> Answer {
         Answer::json(StatusCode::OK, self.config_shown.load().to_vec())
     }
+}
+
+/// Name and role of the caller's key, so that a program knows what it may do before it tries.
+pub fn own_key(call: &Call) -> Answer {
+    let caller = call.caller();
+    let shown = json!({
+        "name": caller.owner.as_str(),
+        "role": role_of(caller.role).as_str(),
+    });
+    Answer::value(StatusCode::OK, &shown)
 }
 
 fn audit_query(query: Option<&str>) -> Result<AuditQuery, Vec<FieldError>> {

@@ -161,11 +161,11 @@ impl Caller {
                 Role::Admin,
                 Access::ShopRead | Access::Admin | Access::AdminRead | Access::Metrics,
             )
-            | (Role::Auditor, Access::AdminRead)
+            | (Role::Auditor, Access::AdminRead | Access::Metrics)
             | (Role::Metrics, Access::Metrics) => true,
             (Role::Shop, Access::Admin | Access::AdminRead | Access::Metrics)
             | (Role::Admin, Access::Shop)
-            | (Role::Auditor, Access::Shop | Access::ShopRead | Access::Admin | Access::Metrics)
+            | (Role::Auditor, Access::Shop | Access::ShopRead | Access::Admin)
             | (
                 Role::Metrics,
                 Access::Shop | Access::ShopRead | Access::Admin | Access::AdminRead,

@@ -13,9 +13,11 @@ pub use matching::{RouteMatch, resolve};
 
 use crate::engine::command::Verdict;
 use crate::engine::event::{Act, Flow};
+use crate::http::admin::operator::own_key;
 use crate::http::call::Call;
 use crate::http::call::auth::Access;
 use crate::http::call::worker::LogUse;
+use crate::http::ops::console;
 use crate::http::ops::probes::live;
 use crate::http::wire::answer::Answer;
 use crate::report::feed::Mode;
@@ -37,6 +39,8 @@ pub enum Who {
     Metrics,
     /// A probe, without a key.
     Probe,
+    /// An operator's browser, which loads the console; its requests to other routes carry the key.
+    Console,
     /// A gateway, with a signature.
     Gateway,
     Anyone,
@@ -52,7 +56,7 @@ impl Who {
             (Self::Admin, true) => Access::AdminRead,
             (Self::Admin, false) => Access::Admin,
             (Self::Metrics, _) => Access::Metrics,
-            (Self::Probe | Self::Gateway | Self::Anyone, _) => Access::Open,
+            (Self::Probe | Self::Console | Self::Gateway | Self::Anyone, _) => Access::Open,
         }
     }
 
@@ -75,7 +79,9 @@ impl Who {
         match self {
             Self::Shop => Pool::Shop,
             Self::Admin => Pool::Admin,
-            Self::Metrics | Self::Probe => Pool::Probe,
+            // The console's files are fixed, so they are served like probes, when the shop's places are
+            // full, too.
+            Self::Metrics | Self::Probe | Self::Console => Pool::Probe,
             Self::Gateway => Pool::Webhook,
             Self::Anyone => Pool::Keyless,
         }
@@ -226,6 +232,11 @@ routes! { (to, call, body)
     Ready:          GET    "/readyz",                               Probe,   Plain,                                 Nothing => to.probes.ready();
     Metrics:        GET    "/metrics",                              Metrics, Plain,                                 Nothing => to.scrape.answer(call).await;
 
+    Console:        GET    "/console",                              Console, Plain,                                 Nothing => console::page(&call);
+    ConsoleSlash:   GET    "/console/",                             Console, Plain,                                 Nothing => console::without_slash();
+    ConsoleFile:    GET    "/console/{file}",                       Console, Plain,                                 Nothing => console::file(&call);
+
+    AdminKey:       GET    "/admin/key",                            Admin,   Plain,                                 Nothing => own_key(&call);
     AdminProducts:  GET    "/admin/products",                       Admin,   Plain,                                 Nothing => to.catalogue.products(call).await;
     AdminProduct:   GET    "/admin/products/{product_id}",          Admin,   Plain,                                 Nothing => to.catalogue.product(call).await;
     PutProduct:     PUT    "/admin/products/{product_id}",          Admin,   Acts(Act::ProductSet),                 Body    => to.catalogue.set_product(call, body).await;
@@ -306,9 +317,13 @@ impl Route {
         let row = self.row();
         match row.who {
             Who::Shop | Who::Admin | Who::Gateway if row.verb != Verb::GET => LogUse::Appends,
-            Who::Shop | Who::Admin | Who::Gateway | Who::Metrics | Who::Probe | Who::Anyone => {
-                LogUse::ReadsOnly
-            }
+            Who::Shop
+            | Who::Admin
+            | Who::Gateway
+            | Who::Metrics
+            | Who::Probe
+            | Who::Console
+            | Who::Anyone => LogUse::ReadsOnly,
         }
     }
 
@@ -340,7 +355,7 @@ pub enum Serves {
     All,
     /// All except administration, which has its own listener.
     AllButAdmin,
-    /// Administration, metrics and probes.
+    /// Administration, its console, metrics and probes.
     Admin,
 }
 
@@ -350,8 +365,8 @@ impl Serves {
         match (self, who) {
             (Self::All, _)
             | (Self::AllButAdmin, Who::Shop | Who::Probe | Who::Gateway | Who::Anyone)
-            | (Self::Admin, Who::Admin | Who::Metrics | Who::Probe) => true,
-            (Self::AllButAdmin, Who::Admin | Who::Metrics)
+            | (Self::Admin, Who::Admin | Who::Console | Who::Metrics | Who::Probe) => true,
+            (Self::AllButAdmin, Who::Admin | Who::Console | Who::Metrics)
             | (Self::Admin, Who::Shop | Who::Gateway | Who::Anyone) => false,
         }
     }
@@ -375,7 +390,9 @@ mod tests {
         for route in Route::ALL.iter().copied() {
             let pool = |who: Who| match who {
                 Who::Shop | Who::Admin => who,
-                Who::Metrics | Who::Probe | Who::Gateway | Who::Anyone => Who::Anyone,
+                Who::Metrics | Who::Probe | Who::Console | Who::Gateway | Who::Anyone => {
+                    Who::Anyone
+                }
             };
             let area = Who::of_area(route.template());
             assert_eq!(pool(route.who()), area, "{route:?}");

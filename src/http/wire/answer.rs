@@ -1,9 +1,10 @@
 //! Owns outgoing responses: a complete body in memory, its media type, and the headers of every
-//! response.
+//! response. A file of the program is sent from where it is, so slow readers cost no memory.
 //! Deliberately absent: the content of bodies.
 
 use crate::ids::RequestId;
 use crate::json;
+use bytes::Buf;
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -15,16 +16,51 @@ use std::task::{Context, Poll};
 
 /// A complete body in memory.
 #[derive(Debug)]
-pub struct AnswerBody(Option<Cursor<Vec<u8>>>);
+pub struct AnswerBody(Option<AnswerBytes>);
+
+/// The bytes of a body that are not sent yet.
+#[derive(Debug)]
+pub enum AnswerBytes {
+    Written(Cursor<Vec<u8>>),
+    /// Of a file of the program.
+    Fixed(&'static [u8]),
+}
+
+impl Buf for AnswerBytes {
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Written(bytes) => bytes.remaining(),
+            Self::Fixed(bytes) => bytes.len(),
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self {
+            Self::Written(bytes) => bytes.chunk(),
+            Self::Fixed(bytes) => bytes,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Written(bytes) => bytes.advance(count),
+            Self::Fixed(bytes) => *bytes = &bytes[count..],
+        }
+    }
+}
 
 impl AnswerBody {
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self((!bytes.is_empty()).then(|| Cursor::new(bytes)))
+        Self((!bytes.is_empty()).then(|| AnswerBytes::Written(Cursor::new(bytes))))
+    }
+
+    const fn fixed(bytes: &'static [u8]) -> Self {
+        Self(Some(AnswerBytes::Fixed(bytes)))
     }
 }
 
 impl Body for AnswerBody {
-    type Data = Cursor<Vec<u8>>;
+    type Data = AnswerBytes;
     type Error = Infallible;
 
     fn poll_frame(
@@ -39,7 +75,7 @@ impl Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let bytes = self.0.as_ref().map_or(0, |bytes| bytes.get_ref().len());
+        let bytes = self.0.as_ref().map_or(0, Buf::remaining);
         SizeHint::with_exact(bytes as u64)
     }
 }
@@ -57,6 +93,17 @@ pub enum ContentKind {
     JwkSet,
     /// Prometheus text.
     Metrics,
+    /// A file of the program, which is the body.
+    Fixed(&'static FixedFile),
+}
+
+/// A file that is part of the program.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FixedFile {
+    pub name: &'static str,
+    pub media_type: &'static str,
+    /// Never empty.
+    pub bytes: &'static [u8],
 }
 
 impl ContentKind {
@@ -67,6 +114,7 @@ impl ContentKind {
             Self::Problem(_) => Some("application/problem+json"),
             Self::JwkSet => Some("application/jwk-set+json"),
             Self::Metrics => Some("text/plain; version=0.0.4; charset=utf-8"),
+            Self::Fixed(file) => Some(file.media_type),
         }
     }
 }
@@ -114,7 +162,8 @@ impl Answer {
             ContentKind::Nothing
             | ContentKind::Json
             | ContentKind::JwkSet
-            | ContentKind::Metrics => None,
+            | ContentKind::Metrics
+            | ContentKind::Fixed(_) => None,
         }
     }
 
@@ -148,7 +197,11 @@ impl Answer {
 
     /// The response that hyper writes.
     pub fn into_response(self, request: RequestId) -> Response<AnswerBody> {
-        let mut response = Response::new(AnswerBody::new(self.body));
+        let body = match self.kind {
+            ContentKind::Fixed(file) => AnswerBody::fixed(file.bytes),
+            _ => AnswerBody::new(self.body),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         if let Some(kind) = self.kind.content_type() {

@@ -18,7 +18,12 @@ pub struct ETag(String);
 impl ETag {
     /// The tag of this state.
     pub fn of(state: &Value) -> Self {
-        let digest = Sha256::digest(state.to_string().as_bytes());
+        Self::of_bytes(state.to_string().as_bytes())
+    }
+
+    /// The tag of a file.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let digest = Sha256::digest(bytes);
         Self(format!("\"{}\"", hex::encode(&digest[..16])))
     }
 

@@ -75,9 +75,18 @@ impl DeadLetters {
     /// Opens the folder in `data_dir`, creates it if it is missing, and cuts an incomplete last
     /// line.
     pub fn open(data_dir: &Directory, bytes_max: u64) -> Result<Self, LetterError> {
-        let folder = data_dir
-            .create_below(FOLDER)
-            .map_err(at(&data_dir.path().join(FOLDER)))?;
+        Self::open_in(data_dir, FOLDER, bytes_max)
+    }
+
+    /// The same with another folder, for letters of another purpose.
+    pub(in crate::report) fn open_in(
+        parent: &Directory,
+        folder: &str,
+        bytes_max: u64,
+    ) -> Result<Self, LetterError> {
+        let folder = parent
+            .create_below(folder)
+            .map_err(at(&parent.path().join(folder)))?;
         let mut bytes = BTreeMap::new();
         for name in folder.list().map_err(at(folder.path()))? {
             let Some(sink) = name.strip_suffix(SUFFIX) else {

@@ -11,6 +11,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Folders beside the cursors, in which sinks keep deliveries that they have put off, end with it.
+pub(in crate::report) const PUT_OFF: &str = "put_off";
+
 /// The files of sinks in a data directory.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkFiles {
@@ -78,6 +81,12 @@ pub fn verify(data_dir: &Path, log_id: Option<u64>, end: Lsn) -> Result<SinkFile
     }
     for (path, _) in named(&data_dir.join(dead_letters::FOLDER), "jsonl")? {
         found.dead_letters += dead_letters::verify(&path)?;
+    }
+    // What a sink has put off.
+    for (folder, _) in named(&data_dir.join(cursor::FOLDER), PUT_OFF)? {
+        for (path, _) in named(&folder, "jsonl")? {
+            dead_letters::verify(&path)?;
+        }
     }
     Ok(found)
 }

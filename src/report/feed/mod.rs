@@ -5,7 +5,7 @@
 //! from every cursor on. No buyer ever waits for a sink.
 //!
 //! `sink` defines a sink, `sinks` runs them all, `runner` runs one (`opening` opens it, `redrive` its dead letters,
-//! `returning` takes back events of another history), `reader` gathers its batches, `cursor` and
+//! `returning` takes back events of another history, `putting_off` follows what a sink has put off), `reader` gathers its batches, `cursor` and
 //! `dead_letters` keep what survives the process, `control` is what operators see.
 
 mod control;
@@ -13,6 +13,7 @@ pub mod cursor;
 mod dead_letters;
 pub mod files;
 mod opening;
+mod putting_off;
 mod reader;
 mod redrive;
 mod returning;
@@ -23,6 +24,7 @@ mod wait;
 
 pub use control::{Redriven, SinkStatus};
 pub use cursor::{CursorError, Gap, Lost, Mode};
+pub(in crate::report) use dead_letters::DeadLetters;
 pub use dead_letters::{Letter, LetterError, letter_json};
 pub use sinks::{FeedError, FeedSettings, OnDiskFull, SinkRefusal, Sinks, retentions};
 pub use wait::Backoff;

@@ -103,8 +103,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.state.place.clone_from(&self.settings.place);
         // First the cursor: so far it came from the file, which may be ahead of a sink that was
         // emptied.
-        self.control.cursor_at(opened.cursor.lsn);
-        self.control.is_up();
+        self.control.cursor_at(self.shown(opened.cursor.lsn));
+        self.tell_up();
         Ok(opened)
     }
 }

@@ -65,7 +65,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                     ranges.push(range.start..middle);
                 }
                 Err(Failed::Rejected(_)) => result.refused += 1,
-                Err(Failed::Later(why) | Failed::Misconfigured(why)) => {
+                Err(Failed::Later(why) | Failed::Misconfigured(why) | Failed::Unwanted(why)) => {
                     self.opened = false;
                     failure = Some(why);
                     break;

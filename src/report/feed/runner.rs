@@ -54,6 +54,10 @@ pub(super) struct Runner<C: Convert, D: Deliver<Item = C::Item>> {
     pub(super) state: SinkState,
     pub(super) saved: Instant,
     pub(super) opened: bool,
+    /// Where the oldest delivery that the sink has put off stands.
+    pub(super) put_off_from: Option<Lsn>,
+    /// Why those fail.
+    pub(super) put_off_fails: Option<String>,
     pub(super) wanted: watch::Receiver<SinkOrder>,
     pub(super) redrives: mpsc::Receiver<Redrive>,
     /// Dropped after the first attempt to open the sink.
@@ -61,7 +65,7 @@ pub(super) struct Runner<C: Convert, D: Deliver<Item = C::Item>> {
 }
 
 /// Why delivering stopped.
-enum Halt {
+pub(super) enum Halt {
     /// The requested state has changed.
     Ordered,
     /// The sink rejects it permanently.
@@ -74,6 +78,8 @@ pub(super) enum Failed {
     Rejected(String),
     Later(String),
     Misconfigured(String),
+    /// The sink pauses itself.
+    Unwanted(String),
 }
 
 impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
@@ -156,11 +162,19 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 return self.rest(&mut backoff, Failed::Later(why)).await;
             }
         };
+        self.note_put_off().await?;
         loop {
             tokio::select! {
                 biased;
                 _ = self.wanted.changed() => return Err(Halt::Ordered),
                 Some(redrive) = self.redrives.recv() => self.redrive(redrive).await,
+                tended = self.deliver.tend() => match tended {
+                    Ok(()) => self.note_put_off().await?,
+                    Err(error) => {
+                        let mut backoff = self.settings.backoff;
+                        self.rest(&mut backoff, failed::<D>(&error)).await?;
+                    }
+                },
                 read = reading.recv() => match read {
                     Some(Ok(batch)) => self.hand_over(&batch).await?,
                     Some(Err(error)) => {
@@ -211,7 +225,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             let purpose = Purpose::Feed { from, to };
             match self.attempt(items, purpose).await {
                 Ok(delivered) => {
-                    refused += delivered.rejected.len() + delivered.buried;
+                    refused += delivered.rejected.len() + delivered.buried + delivered.put_off;
                     self.control
                         .rejected
                         .fetch_add(delivered.buried as u64, Relaxed);
@@ -234,10 +248,12 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             from = to.lsn;
             self.passed(to);
         }
-        let delivered = batch.events.saturating_sub(refused);
+        let used = batch.items.len() + batch.unfit.len();
+        let delivered = used.saturating_sub(refused);
         self.control.delivered.fetch_add(delivered as u64, Relaxed);
         self.control.oldest_ms.store(0, Relaxed);
-        self.save_cursor().await
+        self.save_cursor().await?;
+        self.note_put_off().await
     }
 
     async fn bury_rejected(
@@ -280,7 +296,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
     }
 
-    fn letter(&self, fed: Fed, cause: String) -> Letter {
+    pub(super) fn letter(&self, fed: Fed, cause: String) -> Letter {
         Letter {
             fed,
             cause,
@@ -289,7 +305,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     }
 
     /// Stores dead letters; waits while there is no room for them.
-    async fn bury(&mut self, letters: &[Letter]) -> Result<(), Halt> {
+    pub(super) async fn bury(&mut self, letters: &[Letter]) -> Result<(), Halt> {
         if letters.is_empty() {
             return Ok(());
         }
@@ -323,7 +339,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         loop {
             match self.try_once(items, purpose).await {
                 Ok(delivered) => {
-                    self.control.is_up();
+                    self.tell_up();
                     return Ok(delivered);
                 }
                 Err(failed) => self.rest(&mut backoff, failed).await?,
@@ -364,6 +380,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         let why = match failed {
             Failed::Ordered => return Err(Halt::Ordered),
             Failed::Rejected(cause) => return Err(Halt::Rejected(cause)),
+            Failed::Unwanted(why) => return Err(self.pauses_itself(why)),
             Failed::Misconfigured(why) => {
                 backoff.lengthen();
                 why
@@ -390,7 +407,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
 
     pub(super) fn passed(&mut self, to: Cursor) {
         self.state.at = to.into();
-        self.control.cursor_at(to.lsn);
+        self.control.cursor_at(self.shown(to.lsn));
     }
 
     /// Saves the cursor, then releases the log before it.
@@ -439,6 +456,10 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
 
     /// Updates the time of the oldest waiting event while nothing is delivered.
     fn note_oldest(&self) {
+        if self.put_off_from.is_some() {
+            // It is known already, and the log may no longer have it.
+            return;
+        }
         let cursor = Lsn(self.control.cursor.load(Relaxed));
         let at = match self
             .journal
@@ -471,5 +492,6 @@ pub(super) fn failed<D: Deliver>(error: &D::Error) -> Failed {
         Class::Retriable => Failed::Later(why),
         Class::Rejected => Failed::Rejected(why),
         Class::Misconfigured => Failed::Misconfigured(why),
+        Class::Unwanted => Failed::Unwanted(why),
     }
 }

@@ -83,8 +83,46 @@ pub trait Deliver: Send + 'static {
         to: &Cursor,
     ) -> impl Future<Output = Result<u64, Self::Error>> + Send;
 
+    /// Goes on with deliveries that the sink has put off, until something is worth asking
+    /// [`put_off`](Self::put_off) about. It may be dropped half way. A sink that puts nothing off
+    /// never ends it.
+    fn tend(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        std::future::pending()
+    }
+
+    /// What became of deliveries that were put off, since the last call.
+    fn put_off(&mut self) -> PutOff {
+        PutOff::default()
+    }
+
+    /// The events that [`put_off`](Self::put_off) named as given up are durably among the dead letters.
+    fn buried(&mut self) {}
+
     /// What the error means.
     fn classify(error: &Self::Error) -> Class;
+}
+
+/// Deliveries that a sink has put off: the cursor has passed their events, and the sink keeps them
+/// durably until they are delivered or among the dead letters.
+#[derive(Debug, Default)]
+pub struct PutOff {
+    /// The oldest one that waits, and when its event happened.
+    pub oldest: Option<(Lsn, UnixMs)>,
+    /// Why the last one failed, while one waits after a failure.
+    pub failure: Option<String>,
+    /// Number of put-off events delivered since the last call.
+    pub delivered: u64,
+    /// Number of failed tries since the last call.
+    pub retried: u64,
+    /// Given up, to go to the dead letters; told again until [`Deliver::buried`] is called.
+    pub given_up: Vec<GivenUp>,
+}
+
+/// An event that a sink has tried to deliver for long enough.
+#[derive(Clone, Debug)]
+pub struct GivenUp {
+    pub fed: Fed,
+    pub cause: String,
 }
 
 /// A sink's record of an event, to compare it with the event that the log has at this LSN. It must
@@ -149,6 +187,8 @@ pub struct Delivered {
     pub rejected: Vec<RejectedItem>,
     /// Number of further rejected items that the sink keeps in its own dead letters.
     pub buried: usize,
+    /// Number of items that the sink has put off: [`PutOff`].
+    pub put_off: usize,
 }
 
 /// An item that was rejected permanently.
@@ -169,6 +209,8 @@ pub enum Class {
     /// The sink is configured wrongly (another log, missing privileges): retried rarely, and
     /// reported.
     Misconfigured,
+    /// The other side wants no more deliveries: the sink is paused until an operator resumes it.
+    Unwanted,
 }
 
 /// Where a sink's cursor is kept.
@@ -190,7 +232,17 @@ pub struct Sink<C, D> {
     pub convert: C,
     pub deliver: D,
     pub cursor: Kept,
+    pub begins: Begins,
     pub batching: Batching,
+}
+
+/// Where a sink that is new to this log begins.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// At the log's beginning: it gets everything that the log has.
+    AtTheBeginning,
+    /// At the log's end: what was before it was set up is history.
+    AtTheEnd,
 }
 
 /// The limits of a batch; the first limit that is reached ends it.

@@ -9,7 +9,7 @@ use super::control::{Control, Redrive, Redriven, SinkOrder, SinkStatus};
 use super::cursor::{self, CursorError, Mode, SinkState, log_id_text};
 use super::dead_letters::{DeadLetters, Letter, LetterError};
 use super::runner::{RunSettings, Runner};
-use super::sink::{Convert, Deliver, Sink};
+use super::sink::{Begins, Convert, Deliver, Sink};
 use super::wait::Backoff;
 use crate::ids::Lsn;
 use crate::journal::{Directory, Elsewhere, Journal, JournalError, Located, Parting, Retention};
@@ -164,7 +164,7 @@ impl Sinks {
         D: Deliver<Item = C::Item>,
     {
         let name = sink.name;
-        let state = self.state_of(name)?;
+        let state = self.state_of(name, sink.begins)?;
         let control = Arc::new(Control::new(name, sink.cursor, state.mode));
         control.cursor_at(state.cursor().lsn);
         control.tells(&state);
@@ -186,6 +186,8 @@ impl Sinks {
             state,
             saved: Instant::now(),
             opened: false,
+            put_off_from: None,
+            put_off_fails: None,
             wanted: control.wanted.subscribe(),
             redrives: asked,
             unlooked: self.unlooked.lock().clone(),
@@ -244,10 +246,12 @@ impl Sinks {
         Arc::clone(&self.cursors)
     }
 
-    fn state_of(&self, name: &'static str) -> Result<SinkState, FeedError> {
+    fn state_of(&self, name: &'static str, begins: Begins) -> Result<SinkState, FeedError> {
         let log_id = self.journal.log_id();
-        let state = SinkState::read_in(&self.cursors, name)?
-            .unwrap_or_else(|| SinkState::new(name, log_id, self.journal.generation()));
+        let state = match SinkState::read_in(&self.cursors, name)? {
+            Some(state) => state,
+            None => self.new_state(name, begins)?,
+        };
         let ours = log_id_text(log_id);
         if state.log_id == ours {
             Ok(state)
@@ -258,6 +262,17 @@ impl Sinks {
                 ours,
             })
         }
+    }
+
+    fn new_state(&self, name: &'static str, begins: Begins) -> Result<SinkState, FeedError> {
+        let mut state = SinkState::new(name, self.journal.log_id(), self.journal.generation());
+        if begins == Begins::AtTheEnd {
+            let end = self.journal.tail().durable_lsn();
+            state.at = self.journal.history().cursor_at(end)?.into();
+            // At once: after a crash the end is another one.
+            state.save(&self.cursors)?;
+        }
+        Ok(state)
     }
 
     /// The status of every sink, in the order of starting.

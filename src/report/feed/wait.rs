@@ -34,7 +34,7 @@ impl Backoff {
     }
 
     /// The next wait.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(in crate::report) fn next(&mut self) -> Duration {
         let whole = self.upcoming.clamp(1, self.longest.max(1));
         self.upcoming = whole.saturating_mul(2).min(self.longest);
         // `RandomState` is the standard library's source of random numbers.

@@ -12,8 +12,8 @@ mod lines;
 
 use super::event_bytes;
 use super::feed::sink::{
-    Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Purpose, Sink, SinkRecord,
-    Unfit,
+    Batch, Batching, Begins, Class, Convert, Deliver, Delivered, Fed, Kept, Purpose, Sink,
+    SinkRecord, Unfit,
 };
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Generation};
@@ -45,6 +45,7 @@ pub fn sink(settings: JsonlSettings, batching: Batching) -> Sink<Lines, LineFile
             file: None,
         },
         cursor: Kept::InSink,
+        begins: Begins::AtTheBeginning,
         batching,
     }
 }

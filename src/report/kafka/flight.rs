@@ -113,6 +113,6 @@ fn weight(code: RDKafkaErrorCode) -> u8 {
     match class_of(code) {
         Class::Rejected => 2,
         Class::Misconfigured => 1,
-        Class::Retriable => 0,
+        Class::Retriable | Class::Unwanted => 0,
     }
 }

@@ -4,7 +4,7 @@ use super::producer::Producing;
 use super::settings::KafkaSettings;
 use crate::journal::{Directory, Journal};
 use crate::report::event_bytes;
-use crate::report::feed::sink::{Batching, Convert, Fed, Kept, Sink, Unfit};
+use crate::report::feed::sink::{Batching, Begins, Convert, Fed, Kept, Sink, Unfit};
 use crate::report::types::event_type;
 use compact_str::{CompactString, ToCompactString};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub fn sink(
         convert: Messages,
         deliver: Producing::new(settings, batching, patience, own),
         cursor: Kept::InFile,
+        begins: Begins::AtTheBeginning,
         batching,
     }
 }

@@ -333,6 +333,7 @@ impl Producing {
         Ok(Delivered {
             buried: count - rejected.len(),
             rejected,
+            put_off: 0,
         })
     }
 }

@@ -34,7 +34,7 @@ mod tables;
 
 #[cfg(feature = "postgres")]
 use {
-    super::feed::sink::{Batching, Kept, Sink},
+    super::feed::sink::{Batching, Begins, Kept, Sink},
     crate::journal::Journal,
     crate::receipts::Sealer,
     std::sync::Arc,
@@ -73,6 +73,7 @@ pub fn sink(
         convert: ToRows::new(journal, sealer),
         deliver: PostgresWriter::new(settings),
         cursor: Kept::InSink,
+        begins: Begins::AtTheBeginning,
         batching,
     }
 }

@@ -21,6 +21,7 @@ use crate::report::kafka;
 #[cfg(feature = "postgres")]
 use crate::report::postgres;
 use crate::report::postgres::segments::SegmentJob;
+use crate::report::webhooks::{self, WebhookEndpoint};
 use crate::time::UnixMs;
 use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
@@ -89,8 +90,15 @@ pub(super) fn backup(
     Backup::start(journal, &config.storage.data_dir, settings).map(Some)
 }
 
-/// Starts every configured sink.
-pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Failure> {
+/// The sinks of the process.
+pub(super) struct StartedSinks {
+    pub(super) sinks: Arc<Sinks>,
+    /// The endpoints of webhooks, whose sinks are among them.
+    pub(super) endpoints: Vec<Arc<WebhookEndpoint>>,
+}
+
+/// Starts every configured sink. The endpoints of webhooks are sinks, too.
+pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<StartedSinks, Failure> {
     let (storage, report) = (&config.storage, &config.report);
     let settings = FeedSettings {
         data_dir: storage.data_dir.clone(),
@@ -122,7 +130,22 @@ pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<Sinks, Fa
         );
         sinks.start(sink)?;
     }
-    Ok(sinks)
+    let mut endpoints = Vec::new();
+    for settings in &report.webhooks {
+        let endpoint = WebhookEndpoint::new(settings.clone(), Arc::clone(journal));
+        let endpoint = Arc::new(endpoint);
+        sinks.start(webhooks::sink(
+            Arc::clone(&endpoint),
+            report.batching,
+            Arc::clone(journal),
+            sinks.folder(),
+        ))?;
+        endpoints.push(endpoint);
+    }
+    Ok(StartedSinks {
+        sinks: Arc::new(sinks),
+        endpoints,
+    })
 }
 
 fn engine(config: &Config) -> EngineSettings {

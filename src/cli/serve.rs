@@ -6,6 +6,7 @@
 //! reads its configuration again. It reports everything as log lines.
 
 use super::bounds;
+use super::compose::StartedSinks;
 use super::faces::{Listeners, Surroundings};
 use super::prepare::{self, Prepared};
 use super::reload::Reloader;
@@ -117,13 +118,14 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let configured = compose::webhook_secrets(&config.webhooks, journal.now());
     let others = config.other_secrets().to_vec();
     let secrets = Arc::new(Secrets::new(configured, others));
-    let sinks = Arc::new(compose::sinks(config, &journal)?);
+    let started = compose::sinks(config, &journal)?;
+    let sinks = &started.sinks;
     // Before the first sale: a sink that has more than the log reveals an older copy.
     sinks.wait_for_first_look(FIRST_LOOK);
     notices::of_history(&journal);
     let gateway = chosen(config, stripe)?;
     let shown = Surroundings::of(&listeners, tls.as_ref(), backup.as_ref(), connections_max);
-    let core = parts(config, &journal, &secrets, &sinks, sealer, gateway, shown)?;
+    let core = parts(config, &journal, &secrets, &started, sealer, gateway, shown)?;
     let (main, admin) = listeners.faces(config, &core, &journal, connections_max);
     core.start_driving()?;
     let server = Server::start(&config.server, tls.as_ref(), main, admin)?;
@@ -148,7 +150,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let mut watch = HealthWatch::new(&journal, &core, &config.storage.data_dir, heartbeat);
     supervisor.ready();
     let end = serve_until_left(&mut signals, &mut watch, &mut reloader);
-    stop(end, &core, server, &sinks, backup.as_deref(), &journal)
+    stop(end, &core, server, sinks, backup.as_deref(), &journal)
 }
 
 /// Serves until the process is stopped, and then for `leave` more, while `/readyz` already fails.
@@ -325,7 +327,7 @@ fn parts(
     config: &Config,
     journal: &Arc<Journal>,
     secrets: &Arc<Secrets>,
-    sinks: &Arc<Sinks>,
+    sinks: &StartedSinks,
     sealer: Sealer,
     (gateway, sandbox): Chosen,
     surroundings: Surroundings,
@@ -372,7 +374,8 @@ fn parts(
         sandbox,
         metrics,
         webhook_secrets: Arc::clone(secrets),
-        sinks: Arc::clone(sinks),
+        sinks: Arc::clone(&sinks.sinks),
+        endpoints: sinks.endpoints.clone(),
     };
     Ok(Core::new(config, parts)?)
 }

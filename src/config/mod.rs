@@ -20,6 +20,7 @@ mod review;
 mod sale;
 mod secret;
 mod server;
+mod shop_webhooks;
 mod source;
 mod storage;
 mod webhooks;

@@ -280,6 +280,16 @@ impl<'a> ConfigReader<'a> {
         self.resolved(path, value, chars_min)
     }
 
+    /// The secret in `value`, which stands in a list.
+    pub(super) fn secret_value(
+        &self,
+        path: &'static str,
+        value: &Value,
+        chars_min: usize,
+    ) -> Result<SecretString, ConfigError> {
+        self.resolved(path, value, chars_min)
+    }
+
     fn resolved(
         &self,
         path: &'static str,
@@ -354,6 +364,37 @@ impl<'a> ConfigReader<'a> {
             Some(value) => Ok(value.clone()),
             None => default_of(path).ok_or_else(|| invalid(path, "is not set and has no default")),
         }
+    }
+}
+
+/// Reads the fields of one entry of a list, with defaults and ranges from the list of keys.
+pub(super) struct EntryReader<'t>(pub(super) &'t Table);
+
+impl EntryReader<'_> {
+    fn value(&self, path: &'static str) -> Option<Value> {
+        let field = path.rsplit_once("[].").map_or(path, |(_, field)| field);
+        self.0.get(field).cloned().or_else(|| default_of(path))
+    }
+
+    pub(super) fn text(&self, path: &'static str) -> Result<Option<String>, ConfigError> {
+        let Some(value) = self.value(path) else {
+            return Ok(None);
+        };
+        let text = value
+            .as_str()
+            .ok_or_else(|| invalid(path, "must be a string"))?;
+        Ok(Some(text.to_owned()))
+    }
+
+    pub(super) fn switch(&self, path: &'static str) -> Result<bool, ConfigError> {
+        let value = self.value(path).and_then(|it| it.as_bool());
+        value.ok_or_else(|| invalid(path, "must be true or false"))
+    }
+
+    pub(super) fn integer(&self, path: &'static str) -> Result<u64, ConfigError> {
+        let value = self.value(path);
+        let value = value.ok_or_else(|| invalid(path, "is not set and has no default"))?;
+        integer_in_range(path, path, &value)
     }
 }
 

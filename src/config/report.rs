@@ -8,6 +8,7 @@ use crate::report::jsonl::{self, JsonlSettings};
 use crate::report::kafka::{self, KafkaSettings};
 use crate::report::postgres::segments::SegmentSettings;
 use crate::report::postgres::{self, Migrate, PostgresSettings};
+use crate::report::webhooks::EndpointSettings;
 use secrecy::SecretString;
 use std::time::Duration;
 use toml::Value;
@@ -35,6 +36,8 @@ pub struct ReportConfig {
     pub segments: SegmentSettings,
     /// The Kafka sink.
     pub kafka: Option<KafkaSettings>,
+    /// The endpoints of webhooks, each a sink.
+    pub webhooks: Vec<EndpointSettings>,
 }
 
 impl ReportConfig {
@@ -43,7 +46,9 @@ impl ReportConfig {
         let jsonl = self.jsonl.as_ref().map(|_| jsonl::NAME);
         let postgres = self.postgres.as_ref().map(|_| postgres::NAME);
         let kafka = self.kafka.as_ref().map(|_| kafka::NAME);
-        jsonl.into_iter().chain(postgres).chain(kafka).collect()
+        let webhooks = self.webhooks.iter().map(|it| it.sink);
+        let others = jsonl.into_iter().chain(postgres).chain(kafka);
+        others.chain(webhooks).collect()
     }
 }
 
@@ -66,6 +71,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<ReportConfig, Config
         postgres: postgres_sink(reader)?,
         segments: segments(reader)?,
         kafka: super::kafka::read(reader)?,
+        webhooks: super::shop_webhooks::read(reader)?,
     };
     are_built_in(&config)?;
     if let OnDiskFull::GiveUp(name) = &config.on_disk_full

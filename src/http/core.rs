@@ -21,6 +21,7 @@ use crate::receipts::Sealer;
 use crate::reconcile::Reconciler;
 use crate::report::feed::Sinks;
 use crate::report::postgres::segments::SegmentJob;
+use crate::report::webhooks::WebhookEndpoint;
 use crate::telemetry::metrics::Metrics;
 use crate::webhooks::Secrets;
 use arc_swap::ArcSwap;
@@ -45,6 +46,7 @@ pub struct Core {
     pub(super) webhooks: Arc<WebhookVerifier>,
     pub(super) wrong_keys: WrongKeys,
     pub(super) sinks: Arc<Sinks>,
+    pub(super) endpoints: Vec<Arc<WebhookEndpoint>>,
     pub(super) readiness: Arc<ReadinessCheck>,
     /// Held while a history is being accepted.
     pub(super) accepting: Arc<tokio::sync::Mutex<()>>,
@@ -79,6 +81,8 @@ pub struct CoreParts {
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
     pub sinks: Arc<Sinks>,
+    /// The endpoints of webhooks, whose sinks are among them.
+    pub endpoints: Vec<Arc<WebhookEndpoint>>,
     pub webhook_secrets: Arc<Secrets>,
     /// The certificate of the listeners, if they have TLS.
     pub tls: Option<Arc<Tls>>,
@@ -114,6 +118,7 @@ impl Core {
                 config.shown().to_string().into_bytes(),
             )),
             sinks: parts.sinks,
+            endpoints: parts.endpoints,
             webhook_secrets: parts.webhook_secrets,
             webhooks: Arc::new(webhooks),
             wrong_keys: WrongKeys::new(),

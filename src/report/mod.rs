@@ -16,6 +16,7 @@ pub mod postgres;
 mod review;
 mod risk;
 pub mod types;
+pub mod webhooks;
 
 pub use post_capture::clawback;
 

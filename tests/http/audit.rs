@@ -193,6 +193,11 @@ fn case(server: &Server, route: Route) -> Case {
             let path = |sink: &str| Request::post(&format!("/admin/sinks/{sink}/{word}"));
             case(act, "jsonl", path("jsonl"), Some(path("none")))
         }
+        Route::TestSink => {
+            let test = |sink: &str| Request::post(&format!("/admin/sinks/{sink}/test"));
+            let done = test("webhooks_shop");
+            case("webhook_tested", "webhooks_shop", done, Some(test("jsonl")))
+        }
         Route::Redrive => {
             let redrive = |sink: &str| {
                 Request::post("/admin/dead-letters/redrive").json(&json!({ "sink": sink }))
@@ -285,8 +290,11 @@ fn every_writing_route_leaves_one_event_when_it_succeeds_and_one_when_it_is_refu
     let server = start(&format!(
         "[payments]\nanswer_within_ms = 50\nretries_max = 1\n[audit]\nrefusals_per_s = 1000\n\
          [review]\namount_over = {{ USD = 3000 }}\n[report.jsonl]\npath = \"{}\"\n\
-         [report.postgres]\nurl = \"postgres://nobody@127.0.0.1:1/none?sslmode=disable\"",
-        lines.display()
+         [report.postgres]\nurl = \"postgres://nobody@127.0.0.1:1/none?sslmode=disable\"\n\
+         [[report.webhooks]]\nurl = \"http://127.0.0.1:1/\"\nallow_private = true\n\
+         secret = \"whsec_{}\"\n",
+        lines.display(),
+        "c2hvcHMgc2hvcHMgc2hvcHMgc2hvcHMgc2hvcHM="
     ));
     let mut done = 0;
     // To accept a history there has to be a copy of another one: `report::copies`.
@@ -295,7 +303,7 @@ fn every_writing_route_leaves_one_event_when_it_succeeds_and_one_when_it_is_refu
         check_case(&server, &case(&server, route));
         done += 1;
     }
-    assert_eq!(done, 22);
+    assert_eq!(done, 23);
     // Told again under its key, a refund is the same act.
     let (_, from) = events(&server, 0);
     let trail = events(&server, 0).0;

@@ -156,6 +156,7 @@ impl Stage {
             segments: None,
             metrics: Arc::new(Metrics::new(3)),
             sinks: Arc::new(sinks(&config, &journal)),
+            endpoints: Vec::new(),
             webhook_secrets: Arc::new(Secrets::new(Vec::new(), Vec::new())),
             journal: Arc::clone(&journal),
         };

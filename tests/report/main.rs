@@ -14,3 +14,4 @@ mod postgres;
 mod segments;
 #[cfg(feature = "postgres")]
 mod segments_feedback;
+mod webhooks;

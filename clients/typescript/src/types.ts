@@ -871,6 +871,8 @@ export interface Sink {
   rejected: number;
   retries: number;
   dead_letter_bytes: number;
+  /** In the list of sinks, for endpoints of webhooks */
+  endpoint?: SinkEndpoint;
   /** Ranges of the log that were never delivered to this sink */
   gaps: SinkGap[];
   /** The newest ranges that the sink had delivered and took back, because the log no longer has them */
@@ -886,6 +888,16 @@ export interface SinkElsewhere {
   cursor_lsn: number;
   /** How the difference was recognized */
   why: string;
+}
+
+/** In the list of sinks, for endpoints of webhooks */
+export interface SinkEndpoint {
+  url: string;
+  /** Kinds of events that are sent */
+  events: string[];
+  keys: number;
+  /** whpk_ and base64, for each key of Ed25519 */
+  public_keys: string[];
 }
 
 export interface SinkGap {

@@ -24,7 +24,7 @@ pub(super) const REPORT: &[Setting] = &[
     text(
         "report.on_disk_full.give_up",
         "",
-        "Name of that sink: `jsonl`, `postgres` or `kafka`.",
+        "Name of that sink: `jsonl`, `postgres`, `kafka` or `webhooks_NAME`.",
     ),
     number(
         "report.give_up_below_bytes",
@@ -190,5 +190,92 @@ pub(super) const REPORT: &[Setting] = &[
         "",
         ValueKind::Secret,
         "Password for SASL/PLAIN.",
+    ),
+    text(
+        "report.webhooks[].name",
+        "\"shop\"",
+        "Name of the endpoint, of `a-z`, `0-9` and `_`. Its sink is `webhooks_NAME`, and its cursor is kept under this name.",
+    ),
+    text(
+        "report.webhooks[].url",
+        "",
+        "Where events are sent, by POST: `https://…`. Plain `http://` is for loopback addresses with `allow_private`, and for other private addresses with `allow_http`, too.",
+    ),
+    other(
+        "report.webhooks[].secret",
+        "",
+        ValueKind::Secret,
+        "Key that signs: `whsec_` and base64 (HMAC), or `whsk_` and the base64 of a seed (Ed25519).",
+    ),
+    other(
+        "report.webhooks[].secrets",
+        "",
+        ValueKind::Secret,
+        "List of such keys in place of `secret`, newest first. Each signs, so that the endpoint can change from one to the next.",
+    ),
+    other(
+        "report.webhooks[].events",
+        "",
+        ValueKind::Texts,
+        "Kinds of events that are sent. Not set: the outcomes of purchases, reviews, refunds and disputes.",
+    ),
+    other(
+        "report.webhooks[].allow_private",
+        "false",
+        ValueKind::Switch,
+        "Whether the endpoint may have a private, loopback or link-local address.",
+    ),
+    other(
+        "report.webhooks[].allow_http",
+        "false",
+        ValueKind::Switch,
+        "Whether `http://` may be used with private addresses. Needs `allow_private`.",
+    ),
+    text(
+        "report.webhooks[].ca_file",
+        "",
+        "PEM file with the authorities that sign the endpoint's certificate. Not set: the authorities that browsers trust.",
+    ),
+    number(
+        "report.webhooks[].connect_timeout_ms",
+        "5000",
+        (10, 60_000),
+        "Timeout of a new connection to the endpoint.",
+    ),
+    number(
+        "report.webhooks[].answer_timeout_ms",
+        "15000",
+        (10, 300_000),
+        "Timeout of one try, from the connection to the end of the answer.",
+    ),
+    number(
+        "report.webhooks[].retry_first_ms",
+        "5000",
+        (10, 3_600_000),
+        "Wait before the second try of a delivery. It doubles with each try.",
+    ),
+    number(
+        "report.webhooks[].retry_max_ms",
+        "3600000",
+        (10, 86_400_000),
+        "Maximum wait between two tries, also of one that the endpoint asks for with `Retry-After`.",
+    ),
+    number(
+        "report.webhooks[].give_up_after_s",
+        "259200",
+        (1, 30 * DAY_S),
+        "How long a delivery is tried. Then it is a dead letter, and the buyer's next one follows.",
+    ),
+    number(
+        "report.webhooks[].parallel_max",
+        "8",
+        (1, 256),
+        "Maximum number of buyers whose events are under way to the endpoint at one time.",
+    ),
+    number(
+        "report.webhooks[].waiting_max",
+        "1000",
+        (1, 100_000),
+        "Maximum number of deliveries that wait for their next try. When it is reached, the sink waits, and the log is kept for it.",
     ),
 ];

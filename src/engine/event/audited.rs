@@ -42,6 +42,8 @@ pub enum Act {
     SinkPaused,
     /// A sink goes on.
     SinkResumed,
+    /// An endpoint of webhooks is sent a ping.
+    WebhookTested,
     /// A sink's dead letters are delivered again.
     DeadLettersRedriven,
     /// The configuration is read again.
@@ -85,6 +87,7 @@ impl Act {
             Self::ReviewRejected => "review_rejected",
             Self::SinkPaused => "sink_paused",
             Self::SinkResumed => "sink_resumed",
+            Self::WebhookTested => "webhook_tested",
             Self::DeadLettersRedriven => "dead_letters_redriven",
             Self::ConfigurationReloaded => "configuration_reloaded",
             Self::RiskRulesSet => "risk_rules_set",

@@ -1,6 +1,7 @@
 //! The requests of operators and auditors, under `/admin`.
 
 pub(super) mod catalogue;
+pub(super) mod endpoints;
 pub(super) mod history;
 pub(super) mod inquiries;
 pub(super) mod operator;

@@ -3,6 +3,7 @@
 //! Invariants: an act on a sink is in the audit trail before it takes effect; nothing here waits
 //! for a sink except a redrive, which has a timeout and blocks no thread.
 
+use super::endpoints::endpoint_json;
 use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
@@ -13,6 +14,7 @@ use crate::http::wire::query::Query;
 use crate::ids::Lsn;
 use crate::journal::Elsewhere;
 use crate::report::feed::{Gap, Lost, Mode, SinkRefusal, SinkStatus, Sinks, letter_json};
+use crate::report::webhooks::WebhookEndpoint;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
@@ -26,11 +28,21 @@ const LETTERS_LIMIT_MAX: u64 = 1_000;
 pub struct SinkCalls {
     pub worker: Arc<Worker>,
     pub sinks: Arc<Sinks>,
+    /// Those of the sinks that are endpoints of webhooks.
+    pub endpoints: Vec<Arc<WebhookEndpoint>>,
 }
 
 impl SinkCalls {
     pub fn list(&self) -> Answer {
-        let sinks: Vec<_> = self.sinks.status().iter().map(sink_json).collect();
+        let shown = |sink: &SinkStatus| {
+            let mut shown = sink_json(sink);
+            let mut endpoints = self.endpoints.iter();
+            if let Some(endpoint) = endpoints.find(|it| it.settings().sink == sink.name) {
+                shown["endpoint"] = endpoint_json(endpoint);
+            }
+            shown
+        };
+        let sinks: Vec<_> = self.sinks.status().iter().map(shown).collect();
         Answer::value(StatusCode::OK, &json!({ "sinks": sinks }))
     }
 

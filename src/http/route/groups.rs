@@ -1,6 +1,7 @@
 //! Owns the handlers of one thread, each group with only what it needs.
 
 use crate::http::admin::catalogue::CatalogueCalls;
+use crate::http::admin::endpoints::EndpointCalls;
 use crate::http::admin::history::Histories;
 use crate::http::admin::inquiries::Inquiries;
 use crate::http::admin::operator::Operator;
@@ -47,6 +48,7 @@ pub struct Groups {
     pub(super) reviews: Reviews,
     pub(super) risk: RiskCalls,
     pub(super) sinks: SinkCalls,
+    pub(super) endpoints: EndpointCalls,
     pub(super) webhook_secrets: WebhookSecrets,
     pub(super) reconciliation: Reconciliation,
     pub(super) segments: Segments,
@@ -151,6 +153,11 @@ impl Groups {
             sinks: SinkCalls {
                 worker: worker(),
                 sinks: sinks(),
+                endpoints: core.endpoints.clone(),
+            },
+            endpoints: EndpointCalls {
+                worker: worker(),
+                endpoints: core.endpoints.clone(),
             },
             webhook_secrets: WebhookSecrets {
                 worker: worker(),

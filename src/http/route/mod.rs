@@ -270,6 +270,8 @@ routes! { (to, call, body)
     Sinks:          GET    "/admin/sinks",                          Admin,   Plain,                                 Nothing => to.sinks.list();
     PauseSink:      POST   "/admin/sinks/{name}/pause",             Admin,   Acts(Act::SinkPaused),                 Nothing => to.sinks.set(call, Mode::Paused).await;
     ResumeSink:     POST   "/admin/sinks/{name}/resume",            Admin,   Acts(Act::SinkResumed),                Nothing => to.sinks.set(call, Mode::Run).await;
+    TestSink:       POST   "/admin/sinks/{name}/test",              Admin,   Acts(Act::WebhookTested),              Nothing => to.endpoints.test(call).await;
+    Deliveries:     GET    "/admin/sinks/{name}/deliveries",        Admin,   Plain,                                 Nothing => to.endpoints.deliveries(&call);
     DeadLetters:    GET    "/admin/dead-letters",                   Admin,   Plain,                                 Nothing => to.sinks.dead_letters(call).await;
     Redrive:        POST   "/admin/dead-letters/redrive",           Admin,   Acts(Act::DeadLettersRedriven),        Body    => to.sinks.redrive(call, body).await;
     WebhookSecrets: GET    "/admin/webhooks/secrets",               Admin,   Plain,                                 Nothing => to.webhook_secrets.list();

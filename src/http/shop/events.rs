@@ -8,7 +8,7 @@
 //! process stops.
 //! Deliberately absent: a cursor. The reader keeps its own place.
 
-use crate::engine::event::{BuyerEvent, Event, Group};
+use crate::engine::event::Event;
 use crate::engine::refusal::Refusal;
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
@@ -18,6 +18,7 @@ use crate::http::wire::query::Query;
 use crate::ids::Lsn;
 use crate::journal::{AuditEntry, Feed, JournalError, Next};
 use crate::report::event_json;
+use crate::report::webhooks::is_for_shops;
 use hyper::http::StatusCode;
 use serde_json::json;
 use std::sync::Arc;
@@ -291,24 +292,6 @@ impl LogPlace {
         };
         let lsn = lsn.parse().ok().filter(|it| *it < u64::MAX).map(Lsn)?;
         Some(Self { lsn, generation })
-    }
-}
-
-/// Whether shops may read it.
-fn is_for_shops(event: &Event) -> bool {
-    match event.group() {
-        Group::Hold(_)
-        | Group::Payment(_)
-        | Group::Review(_)
-        | Group::Refund(_)
-        | Group::Dispute(_)
-        | Group::Attempt(_)
-        | Group::Catalogue(_)
-        | Group::Buyer(BuyerEvent::TokensSpent(_)) => true,
-        // Verdicts about buyers, gateway noise and administration are the operator's.
-        Group::Buyer(_) | Group::Risk(_) | Group::Webhook(_) | Group::Core(_) | Group::Trail(_) => {
-            false
-        }
     }
 }
 

@@ -18,6 +18,7 @@ pub mod history;
 mod log;
 pub mod money;
 pub mod postgres_server;
+pub mod receiver;
 mod server;
 pub mod signing;
 pub mod stripe_server;

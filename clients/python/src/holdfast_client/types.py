@@ -937,6 +937,8 @@ class Sink(TypedDict):
     rejected: int
     retries: int
     dead_letter_bytes: int
+    # In the list of sinks, for endpoints of webhooks
+    endpoint: NotRequired[SinkEndpoint]
     # Ranges of the log that were never delivered to this sink
     gaps: list[SinkGap]
     # The newest ranges that the sink had delivered and took back, because the log no longer has them
@@ -957,6 +959,17 @@ class SinkElsewhere(TypedDict):
     cursor_lsn: int
     # How the difference was recognized
     why: str
+
+
+class SinkEndpoint(TypedDict):
+    """In the list of sinks, for endpoints of webhooks."""
+
+    url: str
+    # Kinds of events that are sent
+    events: list[str]
+    keys: int
+    # whpk_ and base64, for each key of Ed25519
+    public_keys: list[str]
 
 
 class SinkGap(TypedDict):

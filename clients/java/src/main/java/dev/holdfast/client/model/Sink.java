@@ -1,5 +1,6 @@
 package dev.holdfast.client.model;
 
+import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.annotation.JsonProperty;
 import java.util.List;
 
@@ -18,6 +19,8 @@ public record Sink(
     @JsonProperty("rejected") long rejected,
     @JsonProperty("retries") long retries,
     @JsonProperty("dead_letter_bytes") long deadLetterBytes,
+    /** In the list of sinks, for endpoints of webhooks */
+    @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("endpoint") SinkEndpoint endpoint,
     /** Ranges of the log that were never delivered to this sink */
     @JsonProperty("gaps") List<SinkGap> gaps,
     /** The newest ranges that the sink had delivered and took back, because the log no longer has them */

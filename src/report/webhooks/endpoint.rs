@@ -1,0 +1,121 @@
+//! Owns one endpoint as operators see it: its settings, its latest tries, and a ping.
+//!
+//! Invariants: the list of tries is bounded and in memory only; a ping is delivered at once, apart
+//! from the events, and changes nothing.
+
+use super::keys::{OutgoingKey, signatures};
+use super::messages::ping_body;
+use super::post::{Posted, Poster, SignedMessage};
+use super::settings::EndpointSettings;
+use crate::ids::Lsn;
+use crate::journal::Journal;
+use crate::report::feed::cursor::log_id_text;
+use crate::time::UnixMs;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Tries that are remembered.
+const RECENT_MAX: usize = 100;
+/// Characters of an answer that a ping shows.
+const ANSWER_CHARS_MAX: usize = 1_000;
+
+/// One try of a delivery.
+#[derive(Clone, Debug)]
+pub struct DeliveryRecord {
+    /// `webhook-id`.
+    pub id: String,
+    pub lsn: Lsn,
+    pub kind: &'static str,
+    /// From 1, in this process.
+    pub attempt: u32,
+    pub at: UnixMs,
+    /// `None`: there was no answer.
+    pub status: Option<u16>,
+    /// `None`: it was accepted.
+    pub failure: Option<String>,
+}
+
+/// What became of a ping.
+#[derive(Clone, Debug)]
+pub struct PingResult {
+    pub id: String,
+    pub status: Option<u16>,
+    /// `None`: it was accepted.
+    pub failure: Option<String>,
+    /// The beginning of the endpoint's answer.
+    pub answer: String,
+    pub took_ms: u64,
+}
+
+pub struct WebhookEndpoint {
+    settings: EndpointSettings,
+    journal: Arc<Journal>,
+    recent: Mutex<VecDeque<DeliveryRecord>>,
+}
+
+impl WebhookEndpoint {
+    pub fn new(settings: EndpointSettings, journal: Arc<Journal>) -> Self {
+        Self {
+            settings,
+            journal,
+            recent: Mutex::default(),
+        }
+    }
+
+    pub const fn settings(&self) -> &EndpointSettings {
+        &self.settings
+    }
+
+    /// The public halves of its keys.
+    pub fn public_keys(&self) -> Vec<String> {
+        let keys = self.settings.keys.iter();
+        keys.filter_map(OutgoingKey::public).collect()
+    }
+
+    /// The latest tries, newest first.
+    pub fn recent(&self) -> Vec<DeliveryRecord> {
+        self.recent.lock().iter().cloned().collect()
+    }
+
+    /// Delivers a ping, once.
+    pub async fn ping(&self) -> PingResult {
+        let at = self.journal.now();
+        let log = log_id_text(self.journal.log_id());
+        let id = format!("{log}-ping-{}", at.get());
+        let message = self.signed(id.clone(), ping_body(self.settings.sink, at));
+        let begun = Instant::now();
+        // A client of its own: the sink's connections live on the sink's thread.
+        let posted = match Poster::new(&self.settings) {
+            Ok(poster) => poster.post(message).await,
+            Err(why) => Posted::unanswered(why),
+        };
+        let answer = String::from_utf8_lossy(&posted.answer);
+        PingResult {
+            id,
+            status: posted.status.map(|it| it.as_u16()),
+            failure: posted.failure,
+            answer: answer.chars().take(ANSWER_CHARS_MAX).collect(),
+            took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// A message signed with every key, as of now by the wall clock: receivers judge by theirs.
+    pub(super) fn signed(&self, id: String, body: Bytes) -> SignedMessage {
+        let timestamp_s = self.journal.upkeep().wall_clock().get() / 1_000;
+        SignedMessage {
+            signatures: signatures(&self.settings.keys, &id, timestamp_s, &body),
+            id,
+            timestamp_s,
+            body,
+        }
+    }
+
+    pub(super) fn note(&self, record: DeliveryRecord) {
+        let mut recent = self.recent.lock();
+        recent.truncate(RECENT_MAX - 1);
+        recent.push_front(record);
+    }
+}

@@ -1,0 +1,192 @@
+//! Owns sending one delivery, and what its answer means.
+//!
+//! Invariants: a redirect is a failure and is not followed; of an answer only a bounded part is read,
+//! in a bounded time; only 2xx is success. Deliberately absent: when to try again.
+
+use super::address::JudgingResolver;
+use super::settings::{AddressRule, EndpointSettings};
+use crate::causes::with_causes;
+use crate::trust::tls_client;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::time::Duration;
+
+/// How long a connection is kept for the next delivery.
+const IDLE: Duration = Duration::from_secs(30);
+/// Of an answer more is not read, and its connection is closed.
+const ANSWER_BYTES_MAX: usize = 16_384;
+const AGENT: &str = concat!("holdfast/", env!("CARGO_PKG_VERSION"));
+
+/// A signed delivery.
+pub(super) struct SignedMessage {
+    pub(super) id: String,
+    pub(super) timestamp_s: u64,
+    pub(super) signatures: String,
+    pub(super) body: Bytes,
+}
+
+/// What became of one try.
+#[derive(Clone, Debug)]
+pub(super) struct Posted {
+    /// `None`: there was no answer.
+    pub(super) status: Option<StatusCode>,
+    /// Why it failed; `None`: it was accepted.
+    pub(super) failure: Option<String>,
+    /// What the endpoint asks to wait.
+    pub(super) retry_after: Option<RetryAfter>,
+    /// The beginning of the answer.
+    pub(super) answer: Vec<u8>,
+}
+
+/// When the endpoint wants the next try.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum RetryAfter {
+    Seconds(u64),
+    /// Unix seconds.
+    At(u64),
+}
+
+/// Sends to one endpoint.
+#[derive(Clone)]
+pub(super) struct Poster {
+    http: legacy::Client<HttpsConnector<HttpConnector<JudgingResolver>>, Full<Bytes>>,
+    uri: Uri,
+    answer_timeout: Duration,
+}
+
+impl Poster {
+    /// An error: the file with the authorities cannot be used.
+    pub(super) fn new(settings: &EndpointSettings) -> Result<Self, String> {
+        let private_only = settings.url.is_plain();
+        let mut tcp = HttpConnector::new_with_resolver(JudgingResolver {
+            addresses: settings.addresses,
+            private_only: private_only && settings.addresses == AddressRule::PrivateToo,
+        });
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(settings.connect_timeout));
+        let tls =
+            HttpsConnectorBuilder::new().with_tls_config(tls_client(settings.ca_file.as_deref())?);
+        let connector = if settings.url.is_plain() {
+            tls.https_or_http().enable_http1().wrap_connector(tcp)
+        } else {
+            tls.https_only().enable_http1().wrap_connector(tcp)
+        };
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(settings.parallel_max)
+            .build(connector);
+        Ok(Self {
+            http,
+            uri: settings.url.uri().clone(),
+            answer_timeout: settings.answer_timeout,
+        })
+    }
+
+    pub(super) async fn post(&self, message: SignedMessage) -> Posted {
+        let asking = tokio::time::timeout(self.answer_timeout, self.ask(message));
+        asking.await.unwrap_or_else(|_| {
+            let ms = self.answer_timeout.as_millis();
+            Posted::unanswered(format!("no answer within {ms} ms"))
+        })
+    }
+
+    async fn ask(&self, message: SignedMessage) -> Posted {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(self.uri.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, AGENT)
+            .header("webhook-id", message.id)
+            .header("webhook-timestamp", message.timestamp_s)
+            .header("webhook-signature", message.signatures)
+            .body(Full::new(message.body))
+            .expect("the URL was parsed, and ids, numbers and base64 may be in headers");
+        let response = match self.http.request(request).await {
+            Ok(response) => response,
+            Err(error) => return Posted::unanswered(with_causes(&error)),
+        };
+        let (parts, body) = response.into_parts();
+        let answer = beginning(body).await;
+        let status = parts.status;
+        let failure = if status.is_success() {
+            None
+        } else if status.is_redirection() {
+            Some(format!("answered {status}, and redirects are not followed"))
+        } else {
+            Some(format!("answered {status}"))
+        };
+        Posted {
+            status: Some(status),
+            retry_after: failure.as_ref().and_then(|_| retry_after(&parts.headers)),
+            failure,
+            answer,
+        }
+    }
+}
+
+impl Posted {
+    pub(super) const fn unanswered(why: String) -> Self {
+        Self {
+            status: None,
+            failure: Some(why),
+            retry_after: None,
+            answer: Vec::new(),
+        }
+    }
+}
+
+/// The beginning of an answer. What fails on the way does not change what the status said.
+async fn beginning(mut body: Incoming) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(data) = frame.into_data() {
+            let room = ANSWER_BYTES_MAX - bytes.len();
+            bytes.extend_from_slice(&data[..data.len().min(room)]);
+            if data.len() > room {
+                break;
+            }
+        }
+    }
+    bytes
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(RetryAfter::Seconds(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(text)
+        .ok()?
+        .timestamp()
+        .as_second();
+    u64::try_from(at).ok().map(RetryAfter::At)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_asked_for_in_seconds_or_by_a_date() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(read("120"), Some(RetryAfter::Seconds(120)));
+        let date = read("Wed, 21 Oct 2015 07:28:00 GMT");
+        assert_eq!(date, Some(RetryAfter::At(1_445_412_480)));
+        for bad in ["soon", "-1", "", "1.5"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 // What waits for a person: stuck payments, reviews, disputes, sinks and dead letters.
 import { call, get, segment } from "./api.js";
-import { alertOf, h, purchaseLink, section, table, userLink } from "./dom.js";
+import { alertOf, h, purchaseLink, say, section, table, userLink } from "./dom.js";
 import { age, bytes, count, money, moneyOf, time } from "./format.js";
 import { reviewButtons } from "./purchases.js";
 import { actButton, confirm } from "./session.js";
@@ -105,18 +105,20 @@ async function sinks(page) {
 async function deadLetters(page) {
   const { dead_letters: letters, total } = await get("/admin/dead-letters", { limit: LETTERS_MAX });
   const names = [...new Set(letters.map((it) => it.sink))];
-  const redrive = (sink) => actButton(t("redrive", { sink }), () => {
-    let told = null;
-    return confirm({
-      title: t("redrive", { sink }),
-      lines: [t("redrive_does")],
-      action: t("redrive", { sink }),
-      act: async () => {
-        told = (await call("POST", "/admin/dead-letters/redrive", { body: { sink } })).body;
-        if (told.status !== "done") throw new Error(`${t("sink_down")}: ${told.cause}`);
-      },
-    }).then((done) => done && page.again());
-  });
+  const redrive = (sink) => actButton(t("redrive", { sink }), () => confirm({
+    title: t("redrive", { sink }),
+    lines: [t("redrive_does")],
+    action: t("redrive", { sink }),
+    act: async () => {
+      const { body } = await call("POST", "/admin/dead-letters/redrive", { body: { sink } });
+      if (body.status !== "done") throw new Error(`${t("sink_down")}: ${body.cause}`);
+      return body;
+    },
+  }).then((done) => {
+    if (done === null) return;
+    say(t("redriven", { delivered: count(done.delivered), rejected: count(done.refused) }));
+    page.again();
+  }));
   return [
     h("div", { class: "row" }, names.map(redrive)),
     table(t("dead_letters"), [

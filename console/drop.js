@@ -28,7 +28,11 @@ export async function drop(page) {
     say(t(state.isPaused ? "reading_paused" : "reading_again"));
     if (!state.isPaused) state.wake();
   });
+  // Who comes back to the tab sees figures of now.
+  const wake = () => state.wake();
+  document.addEventListener("visibilitychange", wake);
   page.onLeave(() => {
+    document.removeEventListener("visibilitychange", wake);
     clearTimeout(state.timer);
     parts.plots.forEach((it) => it.stop());
   });

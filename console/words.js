@@ -122,6 +122,7 @@ export const WORDS = {
   resume_sink_does: ["Deliveries go on where they stopped. A sink that was given up goes on where the log begins.", "멈춘 곳부터 전달을 계속합니다. 포기된 싱크는 로그의 시작부터 계속합니다."],
   dead_letters: ["Dead letters", "배달 불가 이벤트"],
   redrive: ["Deliver again: {sink}", "다시 전달: {sink}"],
+  redriven: ["{delivered} delivered, {rejected} rejected again.", "{delivered}건 전달, {rejected}건 다시 거부됨."],
   redrive_does: ["Every dead letter of this sink is sent once more. What is delivered leaves the list; what is rejected stays.", "이 싱크의 모든 배달 불가 이벤트를 다시 보냅니다. 전달되면 목록에서 사라지고, 거부되면 남습니다."],
 
   // Products and promotions

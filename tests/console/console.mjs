@@ -4,6 +4,7 @@
 // CONSOLE_URL is the core, CONSOLE_TOOLS the folder with node_modules, CONSOLE_IMAGES where screenshots go
 // if HOLDFAST_SCREENSHOTS is set. Every wait is for something that is shown, with a deadline.
 import assert from "node:assert/strict";
+import { createHmac, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -13,6 +14,7 @@ const require = createRequire(join(tools, "package.json"));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const [ADMIN, AUDITOR, SHOP] = ["demo-admin-key", "a-key-of-a-reader", "demo-shop-key"];
+const WEBHOOK_SECRET = "a-secret-of-webhooks-that-is-new";
 const WIDTHS = [1280, 390];
 const DEADLINE_MS = 10_000;
 
@@ -20,7 +22,7 @@ const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || 
 const wrong = [];
 
 /** A page of its own: everything that it complains about fails the test. */
-async function open(options = {}) {
+async function open(options = {}, prepare = async () => {}) {
   const context = await browser.newContext({ locale: "en-US", timezoneId: "Asia/Seoul", viewport: { width: 1280, height: 900 }, reducedMotion: "reduce", ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(DEADLINE_MS);
@@ -33,6 +35,7 @@ async function open(options = {}) {
   await page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   });
+  await prepare(page);
   await page.goto(`${base}/console`);
   return page;
 }
@@ -42,8 +45,12 @@ async function signIn(page, key) {
   await page.keyboard.press("Enter");
 }
 
+/** Shows another view; its heading gets the focus. */
 async function go(page, view) {
-  await page.evaluate((to) => { location.hash = to; }, `#/${view}`);
+  await page.evaluate((to) => {
+    document.activeElement.blur();
+    location.hash = to;
+  }, `#/${view}`);
   await page.waitForFunction(() => document.activeElement?.tagName === "H1");
 }
 
@@ -83,6 +90,19 @@ async function buy(user, card, quantity = 1, product = "drop-1") {
   return answer.json();
 }
 
+/** The gateway's side: a buyer disputes the payment. */
+async function dispute(purchase) {
+  const [timestamp, nonce] = [String(Math.floor(Date.now() / 1000)), randomBytes(8).toString("hex")];
+  const body = JSON.stringify({ event_id: nonce, type: "dispute.opened", created_at: new Date().toISOString(), data: { purchase_id: purchase } });
+  const signature = createHmac("sha256", WEBHOOK_SECRET).update(`${timestamp}.${nonce}.${body}`).digest("hex");
+  const answer = await fetch(`${base}/webhooks/payment`, {
+    method: "POST",
+    headers: { "X-Timestamp": timestamp, "X-Nonce": nonce, "X-Signature": `sha256=${signature}` },
+    body,
+  });
+  assert.equal(answer.status, 200, await answer.text());
+}
+
 const stock = (page, product, name) => page.locator(`[data-stock="${product} ${name}"]`);
 const shows = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
 const dialog = (page) => page.getByRole("dialog");
@@ -118,32 +138,47 @@ async function aDropIsWatched(page) {
   // What a product is called is text, whatever it says.
   await shows(page.locator("main"), "<img src=x onerror");
   assert.equal(await page.locator("main img").count(), 0);
-  // Paused, the figures stay.
-  await page.getByRole("button", { name: "Pause" }).click();
-  await shows(page.getByRole("status"), "Paused");
-  await buy("cy", "tok_ok");
-  await page.getByRole("button", { name: "Continue" }).click();
-  await shows(stock(page, "drop-1", "sold"), /^2$/);
   await accessible(page, "drop");
   await fits(page, "drop");
-  // A core that answers nothing but its probe, then none, then as before.
+}
+
+/** With a clock that the test moves: reading each second, not while paused, less often after failures. */
+async function readingFollowsTheClock() {
+  const page = await open({}, (it) => it.clock.install());
+  let readings = 0;
+  page.on("request", (request) => { readings += request.url().endsWith("/metrics") ? 1 : 0; });
+  await signIn(page, ADMIN);
+  await shows(stock(page, "drop-1", "total"), "100");
+  await page.clock.pauseAt(Date.now() + 60_000);
+  const updated = page.getByText(/^Read at/);
+  const before = await updated.textContent();
+  const answered = page.waitForResponse("**/metrics");
+  await page.clock.runFor(1_000);
+  await answered;
+  await page.waitForFunction((was) => ![...document.querySelectorAll("span")].some((it) => it.textContent === was), before);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await shows(page.getByRole("status"), "Paused");
+  const atPause = readings;
+  await page.clock.runFor(60_000);
+  assert.equal(readings, atPause, "paused, nothing is read");
+  // A core that answers nothing but its probe, then nothing, then as before.
   await page.route("**/admin/status**", (route) => route.fulfill({ status: 503, json: { reason: "storage_unavailable", detail: "not yet" } }));
   await page.route("**/readyz", (route) => route.fulfill({ status: 503, json: { status: "not_ready", reason: "recovering", detail: "12 of 30 bytes" } }));
+  await page.getByRole("button", { name: "Continue" }).click();
   await shows(page.getByRole("alert"), "12 of 30 bytes");
+  await shows(page.getByRole("alert"), "Next try in 2 s");
   await page.unroute("**/readyz");
   await page.route("**/metrics", (route) => route.abort());
   await page.unroute("**/admin/status**");
-  await readAtOnce(page);
-  await shows(page.getByRole("alert"), "No answer from the core");
+  for (const waits of [4, 8]) {
+    await page.clock.runFor((waits / 2) * 1_000);
+    await shows(page.getByRole("alert"), "No answer from the core");
+    await shows(page.getByRole("alert"), `Next try in ${waits} s`);
+  }
   await page.unroute("**/metrics");
-  await readAtOnce(page);
+  await page.clock.runFor(8_000);
   await page.getByRole("alert").first().waitFor({ state: "detached" });
-}
-
-/** Not after the wait that grows with each failure. */
-async function readAtOnce(page) {
-  await page.getByRole("button", { name: "Pause" }).click();
-  await page.getByRole("button", { name: "Continue" }).click();
+  await page.context().close();
 }
 
 async function aReviewIsDecided(page) {
@@ -190,6 +225,53 @@ async function aStuckPaymentIsFound(page) {
   await page.getByLabel("Note").fill("checked at the gateway");
   await dialog(page).getByRole("button", { name: "Book what the gateway took" }).click();
   await page.locator('[data-status="captured"]').waitFor();
+}
+
+async function aDisputeIsFound(page) {
+  const { purchase_id: id } = await buy("hal", "tok_ok", 1, "watch");
+  await dispute(id);
+  await go(page, "attention");
+  const open = page.getByRole("region", { name: "Open disputes" }).first();
+  await shows(open, id);
+  await shows(open, "25.00 USD");
+  await open.getByRole("link", { name: id }).click();
+  await page.locator('[data-status="disputed"]').waitFor();
+  await shows(page.locator("main"), "Answer the dispute at the gateway");
+}
+
+/** What needs a broken database or a restored copy: the page with the answers that the core gives then. */
+async function troubleIsHandled(page) {
+  let letters = [{ sink: "postgres", lsn: 336, cause: "23514 check_violation", refused_at: "2026-11-30T20:00:00.000Z", event: { kind: "hold_placed" } }];
+  const sent = [];
+  const record = (answer) => (route) => {
+    sent.push(route.request().postDataJSON());
+    return route.fulfill({ json: answer() });
+  };
+  await page.route("**/admin/dead-letters?**", (route) => route.fulfill({ json: { dead_letters: letters, total: letters.length, more: false, next: null } }));
+  await page.route("**/admin/dead-letters/redrive", record(() => {
+    letters = [];
+    return { sink: "postgres", status: "done", delivered: 1, refused: 0, cause: null };
+  }));
+  await go(page, "drop");
+  await go(page, "attention");
+  await shows(page.getByRole("region", { name: "Dead letters" }).first(), "check_violation");
+  await page.getByRole("button", { name: "Deliver again: postgres" }).click();
+  await dialog(page).getByRole("button", { name: "Deliver again: postgres" }).click();
+  await shows(page.getByRole("status"), "1 delivered, 0 rejected again");
+  await page.route("**/admin/status**", async (route) => {
+    const answer = await route.fetch();
+    const readiness = { status: "not_ready", reason: "restored_copy", detail: "order POST /admin/history/accept" };
+    await route.fulfill({ json: { ...(await answer.json()), readiness } });
+  });
+  await page.route("**/admin/history/accept", record(() => ({})));
+  await go(page, "operations");
+  await shows(page.getByRole("alert"), "order POST /admin/history/accept");
+  await page.getByRole("button", { name: "Go on with this copy" }).click();
+  await page.getByLabel("Note").fill("the newest copy");
+  await dialog(page).getByRole("button", { name: "Go on with this copy" }).click();
+  await dialog(page).waitFor({ state: "detached" });
+  assert.deepEqual(sent, [{ sink: "postgres" }, { note: "the newest copy" }]);
+  await page.unrouteAll({ behavior: "wait" });
 }
 
 async function productsAreChanged(page) {
@@ -351,7 +433,7 @@ async function theWordsAreWhole() {
 try {
   await theWordsAreWhole();
   const page = await signingIn();
-  const steps = [aDropIsWatched, aReviewIsDecided, aRefundIsMade, aStuckPaymentIsFound, productsAreChanged, rulesAreEdited, theRestIsOperated];
+  const steps = [aDropIsWatched, aReviewIsDecided, aRefundIsMade, aStuckPaymentIsFound, aDisputeIsFound, troubleIsHandled, productsAreChanged, rulesAreEdited, theRestIsOperated];
   let carried;
   for (const step of steps) {
     const began = Date.now();
@@ -363,7 +445,7 @@ try {
     }
     console.log(`${step.name}: ${Date.now() - began} ms`);
   }
-  await Promise.all([anAuditorSeesAndCannotAct(), itSpeaksKorean()]);
+  await Promise.all([anAuditorSeesAndCannotAct(), itSpeaksKorean(), readingFollowsTheClock()]);
   if (process.env.HOLDFAST_SCREENSHOTS) await picturesAreTaken();
 } finally {
   await browser.close();

@@ -7,6 +7,7 @@ use holdfast::money::Currency;
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
+use support::signing::SECRETS;
 use support::{ADMIN, KEYS_OF_EACH_ROLE, READER, Request, SHOP, Setup, product_terms};
 
 const FILES: [&str; 4] = ["", "/app.js", "/console.css", "/uPlot.iife.min.js"];
@@ -130,7 +131,7 @@ fn an_operator_watches_a_drop_and_decides_in_a_browser() {
     let scratch = tempfile::tempdir().unwrap();
     let lines = scratch.path().join("events");
     let config = format!(
-        "{KEYS_OF_EACH_ROLE}\n[review]\namount_over = {{ USD = 5000 }}\n[risk]\ndefault_rules = true\n\
+        "{KEYS_OF_EACH_ROLE}\n{SECRETS}\n[review]\namount_over = {{ USD = 5000 }}\n[risk]\ndefault_rules = true\n\
          [limits.rate]\ncount = 1000\nper_s = 1\n[report.jsonl]\npath = {lines:?}"
     );
     let server = Setup::demo().config(&config).start();

@@ -29,5 +29,6 @@ pub mod report;
 pub mod risk;
 pub mod telemetry;
 pub mod time;
+pub mod trace;
 pub mod trust;
 pub mod webhooks;

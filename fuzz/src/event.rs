@@ -7,7 +7,7 @@
 use crate::{files_in, take, within};
 use holdfast::ids::Lsn;
 use holdfast::journal::AuditEntry;
-use holdfast::journal::codec::{Kind, decode, encode, kind_of};
+use holdfast::journal::codec::{Kind, decode, encode, kind_of, trace_of};
 use holdfast::report::event_json;
 
 /// What decoding may take beside a few times its input.
@@ -26,12 +26,15 @@ pub fn run(mut input: &[u8]) {
     };
     assert_eq!(kind_of(&event), kind, "a kind is written as it is read");
     let mut written = Vec::new();
-    encode(&event, at, &mut written);
+    let trace = trace_of(input);
+    encode(&event, at, trace, &mut written);
     let again = decode(kind, &written).expect("what was written is read");
     assert_eq!(again, (at, event.clone()));
+    assert_eq!(trace_of(&written), trace);
     let entry = AuditEntry {
         lsn: Lsn(0),
         at,
+        trace,
         event,
     };
     let shown = event_json(&entry);

@@ -18,6 +18,7 @@ use super::server::presence::ActiveRequest;
 use super::wire::answer::{Answer, AnswerBody, IDEMPOTENT_REPLAYED};
 use super::wire::framing::{self, After};
 use super::wire::problem::{self, Limit, Reason, problem};
+use super::wire::trace::trace_in;
 use crate::config::Role;
 use crate::engine::event::{Act, Target};
 use crate::engine::refusal::Refusal;
@@ -27,6 +28,7 @@ use crate::journal::CommitGate;
 use crate::random::Random;
 use crate::telemetry::metrics::{Pool, Stage, ThreadCounters};
 use crate::time::UnixMs;
+use crate::trace::{self, RequestTrace, Scoped};
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
@@ -181,7 +183,8 @@ impl Front {
         }
         call.acting = Some(Arc::new(Acting::new(act, call.caller(), call.id)));
         let (front, id) = (Arc::clone(self), call.id);
-        let doing = tokio::spawn(async move { front.act(route, call, body).await });
+        let doing = async move { front.act(route, call, body).await };
+        let doing = tokio::spawn(trace::carry(doing));
         match doing.await {
             Ok(answer) => answer,
             Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
@@ -283,6 +286,12 @@ impl Front {
         }
         answer
     }
+}
+
+/// The head of a request, and its trace. By value: what a future borrows stays in it until its end.
+fn with_trace(parts: Parts) -> (Parts, Option<RequestTrace>) {
+    let trace = trace_in(&parts.headers);
+    (parts, trace)
 }
 
 /// The headers that every answer of a request has.
@@ -409,16 +418,22 @@ impl Handler for Front {
         let id = self.request_id();
         let (parts, body) = request.into_parts();
         // Only what holds and buys go through stands in this future itself: hyper moves it as a whole.
+        let (parts, trace) = with_trace(parts);
         let (route, call, seal) = match self.head(id, parts, &under_way) {
             Ok(admitted) => admitted,
             Err(halted) => {
                 let answering = self.answer_halted((began, id), *halted, &under_way);
-                return Ok(Box::pin(answering).await);
+                return Ok(Box::pin(Scoped::new(trace, answering)).await);
             }
         };
-        let answer = match route.act() {
-            Some(act) => Box::pin(self.answer_act(act, route, call, body)).await,
-            None => self.groups.answer(route, call, body).await,
+        let answer = match (route.act(), trace) {
+            (None, None) => self.groups.answer(route, call, body).await,
+            (None, trace) => {
+                Box::pin(Scoped::new(trace, self.groups.answer(route, call, body))).await
+            }
+            (Some(act), trace) => {
+                Box::pin(Scoped::new(trace, self.answer_act(act, route, call, body))).await
+            }
         };
         if route.pool() == Pool::Webhook && answer.status == StatusCode::OK {
             // A genuine signature shows as much as a key does.

@@ -7,6 +7,7 @@
 //! the log has the open payment.
 //! Deliberately absent: what the work is.
 
+use crate::trace;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -24,7 +25,8 @@ impl<T: Send + 'static> PaymentFuture<T> {
     /// Wraps `work`; call it on the runtime that continues it.
     pub(super) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
-            work: Some(Box::pin(work)),
+            // The work stays in the trace of the caller when the caller is gone.
+            work: Some(Box::pin(trace::carry(work))),
             runtime: Handle::current(),
         }
     }

@@ -8,6 +8,7 @@
 
 use crate::ids::PurchaseId;
 use crate::payments::registry::Ticket;
+use crate::trace::TraceContext;
 use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,6 +24,8 @@ pub(super) struct RetryLater {
     pub(super) ticket: Ticket,
     /// Number of drives that left it open.
     pub(super) rounds: u32,
+    /// The trace of the request that it began with.
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// Payments to resume.

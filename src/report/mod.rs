@@ -31,8 +31,8 @@ use crate::money::Currency;
 use crate::time::UnixMs;
 use serde_json::{Map, Value, json};
 
-/// Appends the event as one JSON object to `into`: `lsn`, `at`, `kind`, then the fields of the
-/// kind.
+/// Appends the event as one JSON object to `into`: `lsn`, `at`, `kind`, whom it is about, the trace
+/// that it came by if there is one, then the fields of the kind.
 pub fn write_event(entry: &AuditEntry, into: &mut Vec<u8>) {
     Object::write(into, |object| {
         object
@@ -44,6 +44,9 @@ pub fn write_event(entry: &AuditEntry, into: &mut Vec<u8>) {
         }
         if let Some(user) = entry.event.user() {
             object.put("user_id", user.as_str());
+        }
+        if let Some(trace) = entry.trace {
+            object.text("traceparent", trace);
         }
         put_fields(object, &entry.event);
     });

@@ -7,12 +7,13 @@
 //!
 //! Invariants: every line is one JSON object with `ts` (RFC 3339, UTC, milliseconds), `level`
 //! (`error` to `trace`), `event` (a word such as `listening`), `message` (one sentence) and
-//! further fields that are texts, numbers or truths. `event` is the field of that name, or the
+//! further fields that are texts, numbers or truths; `trace_id` if it belongs to a trace. `event` is the field of that name, or the
 //! module where a dependency has none. Deliberately absent: spans, rotation and shipping.
 
 use super::log_rate::Rates;
 use super::log_writer::LogQueue;
 use crate::time::UnixMs;
+use crate::trace;
 use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
@@ -209,6 +210,10 @@ impl<S: Subscriber> Layer<S> for LineFormat {
         }
         let mut fields = LineFields::default();
         event.record(&mut fields);
+        if let Some(trace) = trace::current() {
+            let id = Value::from(trace.trace_id());
+            fields.rest.insert("trace_id".to_owned(), id);
+        }
         let level = metadata.level().as_str();
         self.log.queue.push(match self.log.style {
             Style::Json => fields.json(level, &word),

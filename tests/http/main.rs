@@ -21,3 +21,4 @@ mod risk_model;
 mod shop;
 mod stuck_disk;
 mod terms;
+mod traces;

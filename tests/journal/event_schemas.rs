@@ -252,6 +252,7 @@ fn golden() -> BTreeMap<&'static str, Value> {
         let entry = AuditEntry {
             lsn: Lsn(4096),
             at: events::AT,
+            trace: None,
             event,
         };
         (name, event_json(&entry))

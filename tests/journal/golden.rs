@@ -16,7 +16,8 @@ mod history;
 use holdfast::engine::event::{Event, Part};
 use holdfast::engine::settings::EngineSettings;
 use holdfast::journal::check;
-use holdfast::journal::codec::{Kind, decode, encode, kind_of};
+use holdfast::journal::codec::{Kind, decode, encode, kind_of, trace_of};
+use holdfast::trace::TraceContext;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ fn every_kind_is_written_as_its_golden_file_and_read_back_from_it() {
         let mut written = Vec::new();
         written.extend_from_slice(&kind.number.to_le_bytes());
         written.extend_from_slice(&kind.version.to_le_bytes());
-        encode(&event, events::AT, &mut written);
+        encode(&event, events::AT, None, &mut written);
         let path = golden(&file_of(&event));
         if blessing() {
             std::fs::write(&path, &written).expect("the golden file is written");
@@ -36,6 +37,31 @@ fn every_kind_is_written_as_its_golden_file_and_read_back_from_it() {
         assert_eq!(hex(&written), hex(&there), "{path:?}");
         let read = decode(kind, &there[4..]).expect("a golden payload");
         assert_eq!(read, (events::AT, event));
+    }
+}
+
+#[test]
+fn a_payload_with_a_trace_has_it_behind_its_time_and_is_else_the_same() {
+    let parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let trace = TraceContext::parse(parent).expect("it is one");
+    for event in events::all() {
+        let (kind, mut plain, mut traced) = (kind_of(&event), Vec::new(), Vec::new());
+        encode(&event, events::AT, None, &mut plain);
+        encode(&event, events::AT, Some(trace), &mut traced);
+        // Bit 62 of the time, then trace id, span id and flags.
+        let mut expected = plain[..8].to_vec();
+        expected[7] |= 0x40;
+        expected.extend_from_slice(&trace.to_bytes());
+        expected.extend_from_slice(&plain[8..]);
+        assert_eq!(hex(&traced), hex(&expected));
+        assert_eq!((trace_of(&plain), trace_of(&traced)), (None, Some(trace)));
+        let read = decode(kind, &traced).expect("it was written just now");
+        assert_eq!(read, (events::AT, event));
+        let mut no_trace = traced.clone();
+        no_trace[8..24].fill(0);
+        for wrong in [&traced[..20], &no_trace] {
+            assert!(decode(kind, wrong).is_err());
+        }
     }
 }
 

@@ -7,9 +7,11 @@ use holdfast::engine::command::ReleaseHold;
 use holdfast::engine::event::{IdempotencyKey, Origin};
 use holdfast::engine::refusal::Refusal;
 use holdfast::engine::settings::RateLimit;
-use holdfast::ids::{Digest16, KeyOwner, ProductId, PurchaseId, RequestId, ShardId, UserId};
-use holdfast::journal::{Clock, Journal, JournalOptions, ManualClock};
+use holdfast::ids::{Digest16, KeyOwner, Lsn, ProductId, PurchaseId, RequestId, ShardId, UserId};
+use holdfast::journal::{Clock, Journal, JournalOptions, ManualClock, read_log};
 use holdfast::time::UnixMs;
+use holdfast::trace::{Scoped, TraceContext};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use support::commands;
@@ -301,4 +303,38 @@ fn a_start_warns_where_the_bounds_are_more_than_the_machine_can_hold() {
     let of = |name: &str| line[name].as_u64().unwrap();
     assert!(of("bytes") > of("machine_bytes"), "{line}");
     server.stop();
+}
+
+#[test]
+fn a_hold_that_expires_in_the_turn_of_a_request_is_not_of_its_trace() {
+    let kept = tempfile::tempdir().expect("a directory");
+    let clock = ManualClock::new(BEGIN);
+    let journal = open(kept.path(), &clock, |_| {});
+    put_product(&journal);
+    hold(&journal, 1).expect("the first");
+    clock.advance_ms(HOLD_TTL_MS);
+    let parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let context = TraceContext::parse(parent).expect("it is one");
+    let held = Scoped::new(Some(context.into()), async { hold(&journal, 2).map(drop) });
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(held).expect("the second");
+    assert_eq!(holdfast::trace::current(), None, "the trace has ended");
+    journal.close();
+    drop(journal);
+    let mut traces = Vec::new();
+    read_log(kept.path(), Lsn(0), None, &mut |entry| {
+        traces.push((entry.event.kind(), entry.trace));
+        ControlFlow::Continue(())
+    })
+    .expect("it is read");
+    let holds: Vec<_> = traces
+        .iter()
+        .filter(|it| it.0.starts_with("hold_"))
+        .collect();
+    let expected = [
+        ("hold_placed", None),
+        ("hold_expired", None),
+        ("hold_placed", Some(context)),
+    ];
+    assert_eq!(holds, expected.iter().collect::<Vec<_>>());
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Each room of `src/`, and the rooms that it may use.
 const EDGES: &[(&str, &[&str])] = &[
     ("time", &[]),
+    ("trace", &[]),
     ("money", &[]),
     ("ids", &[]),
     ("json", &["ids", "money"]),
@@ -19,13 +20,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("engine", &["ids", "money", "time"]),
     (
         "journal",
-        &["engine", "files", "ids", "money", "random", "time"],
+        &["engine", "files", "ids", "money", "random", "time", "trace"],
     ),
     (
         "report",
         &[
             "causes", "engine", "files", "ids", "job", "journal", "json", "money", "receipts",
-            "time", "trust",
+            "time", "trace", "trust",
         ],
     ),
     (
@@ -43,7 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "payments",
         &[
-            "engine", "files", "ids", "job", "journal", "money", "receipts", "time",
+            "engine", "files", "ids", "job", "journal", "money", "receipts", "time", "trace",
         ],
     ),
     (
@@ -63,7 +64,10 @@ const EDGES: &[(&str, &[&str])] = &[
         "webhooks",
         &["engine", "ids", "journal", "money", "payments", "time"],
     ),
-    ("telemetry", &["engine", "ids", "money", "payments", "time"]),
+    (
+        "telemetry",
+        &["engine", "ids", "money", "payments", "time", "trace"],
+    ),
     (
         "http",
         &[
@@ -83,6 +87,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "risk",
             "telemetry",
             "time",
+            "trace",
             "webhooks",
         ],
     ),

@@ -100,13 +100,18 @@ fn assert_is_the_log(records: &[Record], log: &BTreeMap<u64, Value>, missing: &B
     assert_eq!(seen, wanted);
 }
 
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 #[test]
 fn every_event_arrives_as_a_cloud_event_of_its_schema() {
     let (broker, dir) = (Broker::start(), tempfile::tempdir().unwrap());
     broker.create(TOPIC, 6, &[]);
     let server = setup(&broker.address(), dir.path(), "").start();
     for user in ["ana", "bo", "cy"] {
-        let bought = Request::buy(user, "drop-1", "tok_ok", &format!("key-buy-{user}"));
+        let mut bought = Request::buy(user, "drop-1", "tok_ok", &format!("key-buy-{user}"));
+        if user == "ana" {
+            bought = bought.header("traceparent", PARENT);
+        }
         assert_eq!(server.ask(&bought).status, 201);
         let held = Request::hold(user, "drop-1", 1, &format!("key-hold-{user}"));
         server.ask(&held);
@@ -129,6 +134,19 @@ fn every_event_arrives_as_a_cloud_event_of_its_schema() {
     assert_eq!(header("ce_time"), captured.json["at"]);
     assert!(header("ce_source").starts_with("urn:holdfast:log:"));
     assert_eq!(captured.key, captured.json["user_id"].as_str().unwrap());
+    let mut traced = 0;
+    for record in &records {
+        // In the extension of CloudEvents and in the header that tracing of clients reads.
+        let expected = record.json["traceparent"].as_str();
+        for name in ["ce_traceparent", "traceparent"] {
+            assert_eq!(record.headers.get(name).map(String::as_str), expected);
+        }
+        traced += u32::from(expected == Some(PARENT));
+    }
+    assert!(
+        traced >= 3,
+        "hold, payment and capture of the traced buy: {traced}"
+    );
     let set = records
         .iter()
         .find(|it| it.json["kind"] == "product_set")

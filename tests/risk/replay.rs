@@ -623,6 +623,7 @@ fn money_is_counted_once_and_by_each_rule_that_would_have_blocked_it() {
         let entry = AuditEntry {
             lsn: Lsn(end.0.0 + 8),
             at: end.1,
+            trace: None,
             event,
         };
         lab.read(entry, &mut |_| {}).unwrap();

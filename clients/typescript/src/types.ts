@@ -87,6 +87,8 @@ export interface AuditEvent {
   lsn: number;
   at: string;
   kind: string;
+  /** The trace of the request that it came by (W3C Trace Context), if that had one */
+  traceparent?: string;
   request_id?: string;
   key_owner?: string;
   /** The role of the key behind an administrative act; `process`: a signal */

@@ -18,6 +18,7 @@ use crate::ids::RequestId;
 use crate::journal::{NothingToAccept, WriteError};
 use crate::reconcile::{DifferenceKind, ReconcileReport, Reconciler, Scope};
 use crate::report::feed::Sinks;
+use crate::trace;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
 use serde_json::{Value, json};
@@ -71,14 +72,14 @@ impl Histories {
         // 2. Accept this history; it may sell from here on.
         let (journal, acting) = (Arc::clone(&self.worker.journal), Arc::clone(call.acting()));
         let (by, compared) = (call.by(), found(&report));
-        let accepting = tokio::task::spawn_blocking(move || {
+        let accepting = tokio::task::spawn_blocking(trace::carried(move || {
             journal.history().accept(by, |accepted| {
                 let mut after = shown(accepted);
                 after["note"] = note.into();
                 after["reconcile"] = compared;
                 acting.acted(None, None, Some(&after))
             })
-        });
+        }));
         let (accepted, durable_at) = match accepting.await {
             Ok(Ok(accepted)) => accepted,
             Ok(Err(WriteError::Refused(NothingToAccept))) => return nothing_to_accept(&call),

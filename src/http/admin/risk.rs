@@ -17,6 +17,7 @@ use crate::ids::{Lsn, Segment, UserId};
 use crate::journal::{Audit, NewRules, Revision, Rules, RulesAt, ScoringAt, WriteError};
 use crate::risk::{self, RulesError};
 use crate::time::UnixMs;
+use crate::trace;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -68,8 +69,8 @@ impl RiskCalls {
             let before = change.before.as_ref().map(shown_in_trail);
             acting.acted(None, before.as_ref(), Some(&shown_in_trail(&change.after)))
         };
-        let put =
-            tokio::task::spawn_blocking(move || journal.risk().put_rules(new, Audit::Act(&acted)));
+        let put = trace::carried(move || journal.risk().put_rules(new, Audit::Act(&acted)));
+        let put = tokio::task::spawn_blocking(put);
         let told = put.await;
         let told = told.map_err(|_| call.problem(crate::http::wire::problem::Reason::NotReady))?;
         self.told(call, told.map_err(WriteError::Fault)).await

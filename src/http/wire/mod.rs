@@ -14,3 +14,4 @@ pub mod problem;
 pub mod query;
 pub mod raw;
 pub mod reason;
+pub mod trace;

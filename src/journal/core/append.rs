@@ -14,6 +14,7 @@ use crate::journal::format::codec;
 use crate::journal::format::fault::StorageFault;
 use crate::journal::time::clock::Moment;
 use crate::time::UnixMs;
+use crate::trace;
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -59,9 +60,10 @@ impl JournalCore {
         BUFFER.with_borrow_mut(|buffer| {
             buffer.clear();
             let mut ends = SmallVec::<[usize; 2]>::new();
+            let trace = trace::current();
             for event in events {
                 let begin = buffer.len();
-                codec::encode(event, moment.at, buffer);
+                codec::encode(event, moment.at, trace, buffer);
                 if moment.settled == Settled::No {
                     codec::mark_unsettled(&mut buffer[begin..]);
                 }

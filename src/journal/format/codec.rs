@@ -2,8 +2,9 @@
 //! `engine::event`.
 //!
 //! Invariants: a payload is the time (8 bytes, little-endian, milliseconds; the highest bit says
-//! that the clock had not settled since the start) and the archived event (`rkyv`, little-endian,
-//! unaligned), validated as a whole before use; numbers are never reused (`tests/golden/` has one
+//! that the clock had not settled since the start, the next one that a trace context follows), the
+//! trace context if there is one, and the archived event (`rkyv`, little-endian, unaligned),
+//! validated as a whole before use; numbers are never reused (`tests/golden/` has one
 //! payload of each). Until the tag 0.1.0 each kind has one version, which may change in place; from
 //! then on every version that was written stays readable.
 //! Deliberately absent: the record around it, which belongs to the log.
@@ -11,6 +12,7 @@
 use crate::engine::event::{self, Event, event_table};
 use crate::engine::stamp::Settled;
 use crate::time::UnixMs;
+use crate::trace::{TRACE_BYTES, TraceContext};
 use rkyv::rancor;
 
 /// Bytes before the archived event: its time.
@@ -18,7 +20,9 @@ const AT_BYTES: usize = 8;
 
 /// This bit of the time is set if the clock had not settled. No time is that late.
 const UNSETTLED: u64 = 1 << 63;
-const _: () = assert!(UnixMs::MAX.get() < UNSETTLED);
+/// This bit of the time is set if a trace context follows it. No time is that late.
+const TRACED: u64 = 1 << 62;
+const _: () = assert!(UnixMs::MAX.get() < TRACED);
 
 /// Marks in `payload` that the clock had not settled.
 pub(in crate::journal) fn mark_unsettled(payload: &mut [u8]) {
@@ -32,6 +36,39 @@ pub(in crate::journal) fn settled_of(payload: &[u8]) -> Settled {
         Some(byte) if byte & 0x80 != 0 => Settled::No,
         Some(_) | None => Settled::Yes,
     }
+}
+
+/// The trace context of `payload`, which decodes.
+pub fn trace_of(payload: &[u8]) -> Option<TraceContext> {
+    split(payload).ok()?.trace
+}
+
+/// A payload in its parts.
+struct PayloadParts<'a> {
+    at: UnixMs,
+    trace: Option<TraceContext>,
+    archived: &'a [u8],
+}
+
+fn split(payload: &[u8]) -> Result<PayloadParts<'_>, PayloadProblem> {
+    let (at, rest) = payload
+        .split_first_chunk::<AT_BYTES>()
+        .ok_or(PayloadProblem::Short)?;
+    let at = u64::from_le_bytes(*at);
+    let (trace, archived) = if at & TRACED == 0 {
+        (None, rest)
+    } else {
+        let (trace, archived) = rest
+            .split_first_chunk::<TRACE_BYTES>()
+            .ok_or(PayloadProblem::Short)?;
+        let trace = TraceContext::from_bytes(trace).ok_or(PayloadProblem::Trace)?;
+        (Some(trace), archived)
+    };
+    Ok(PayloadParts {
+        at: UnixMs::new(at & !(UNSETTLED | TRACED)),
+        trace,
+        archived,
+    })
 }
 
 /// The kind of a payload, as the log stores it.
@@ -68,8 +105,10 @@ pub enum DecodeError {
 /// What is wrong with the bytes of a payload.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadProblem {
-    #[error("shorter than an instant")]
+    #[error("shorter than its instant and trace context")]
     Short,
+    #[error("its trace context is none")]
+    Trace,
     #[error(transparent)]
     Archive(#[from] rancor::Error),
 }
@@ -91,9 +130,15 @@ macro_rules! codec {
             }
         }
 
-        /// Appends the payload of `event` at `at` to `into`.
-        pub fn encode(event: &Event, at: UnixMs, into: &mut Vec<u8>) {
-            into.extend_from_slice(&at.get().to_le_bytes());
+        /// Appends the payload of `event` at `at`, which belongs to `trace`, to `into`.
+        pub fn encode(event: &Event, at: UnixMs, trace: Option<TraceContext>, into: &mut Vec<u8>) {
+            match trace {
+                None => into.extend_from_slice(&at.get().to_le_bytes()),
+                Some(trace) => {
+                    into.extend_from_slice(&(at.get() | TRACED).to_le_bytes());
+                    into.extend_from_slice(&trace.to_bytes());
+                }
+            }
             match event {
                 $($(Event::$kind(shape) => archive(shape, into),)*)*
             }
@@ -103,11 +148,7 @@ macro_rules! codec {
         pub fn decode(kind: Kind, payload: &[u8]) -> Result<(UnixMs, Event), DecodeError> {
             let Kind { number, version } = kind;
             let malformed = |problem| DecodeError::Malformed { number, problem };
-            let (at, archived) = payload
-                .split_at_checked(AT_BYTES)
-                .ok_or_else(|| malformed(PayloadProblem::Short))?;
-            let at = u64::from_le_bytes(at.try_into().expect("split at 8 bytes"));
-            let at = UnixMs::new(at & !UNSETTLED);
+            let PayloadParts { at, archived, .. } = split(payload).map_err(malformed)?;
             let event = match (number, version) {
                 $($(($number, $version) => {
                     let shape = rkyv::from_bytes::<event::$kind, rancor::Error>(archived);

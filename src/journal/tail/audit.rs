@@ -13,6 +13,7 @@ use crate::journal::core::settings::Disks;
 use crate::journal::format::codec::{self, Kind};
 use crate::journal::format::fault::JournalError;
 use crate::time::UnixMs;
+use crate::trace::TraceContext;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -71,6 +72,8 @@ impl SortOrder {
 pub struct AuditEntry {
     pub lsn: Lsn,
     pub at: UnixMs,
+    /// The trace of the request that it came by.
+    pub trace: Option<TraceContext>,
     pub event: Event,
 }
 
@@ -379,5 +382,11 @@ pub(in crate::journal) fn entry_of(record: &wal::Record<'_>) -> Result<AuditEntr
     };
     let (at, event) = codec::decode(kind, record.payload)
         .map_err(|source| JournalError::Decode { lsn, source })?;
-    Ok(AuditEntry { lsn, at, event })
+    let trace = codec::trace_of(record.payload);
+    Ok(AuditEntry {
+        lsn,
+        at,
+        trace,
+        event,
+    })
 }

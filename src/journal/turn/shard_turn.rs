@@ -25,6 +25,7 @@ use crate::journal::time::clock::Moment;
 use crate::journal::turn::attempt::Attempt;
 use crate::journal::turn::outcome::{Command, Submitted};
 use crate::time::UnixMs;
+use crate::trace;
 use arc_swap::Guard;
 use std::sync::Arc;
 
@@ -275,7 +276,8 @@ impl Turn<'_> {
         if events.is_empty() {
             self.slot.note(&self.shard);
         } else {
-            self.commit_events(&events, Claims::default())?;
+            // The request whose turn this is did not make them expire.
+            trace::without(|| self.commit_events(&events, Claims::default()))?;
         }
         Ok(events.len())
     }

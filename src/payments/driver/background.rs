@@ -9,6 +9,7 @@ use crate::journal::CommitGate;
 use crate::payments::breaker::Circuit;
 use crate::payments::gateway::GatewayCall;
 use crate::payments::later::RetryLater;
+use crate::trace::{RequestTrace, Scoped};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,19 +63,22 @@ impl Payments {
             // Taken out only once it can be driven, because the sweeper relies on the queue.
             let again = self.later.next().await;
             let (payments, gate) = (Arc::clone(&self), Arc::clone(&gate));
-            tokio::spawn(async move {
-                let RetryLater {
-                    purchase,
-                    ticket,
-                    rounds,
-                    ..
-                } = again;
+            let RetryLater {
+                purchase,
+                ticket,
+                rounds,
+                trace,
+                ..
+            } = again;
+            let trace = trace.map(RequestTrace::from);
+            let driving = async move {
                 if let Some(driving) = payments.registry.enter_due(purchase, ticket) {
                     // A fault of the log ends the loop above; its open payments are in the log.
                     let _ = payments.drive(driving, purchase, rounds, &gate).await;
                 }
                 drop(permit);
-            });
+            };
+            tokio::spawn(Scoped::new(trace, driving));
         }
     }
 

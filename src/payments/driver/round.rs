@@ -15,6 +15,7 @@ use crate::payments::refund::{DriveEnd, KnownRefund, RefundDrive};
 use crate::payments::registry::{DriveAgain, Driving};
 use crate::payments::saga::{GatewayState, Late, RestReason};
 use crate::time::UnixMs;
+use crate::trace;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -138,6 +139,7 @@ impl Payments {
                 purchase,
                 ticket,
                 rounds: 0,
+                trace: trace::current(),
             });
         }
     }
@@ -150,6 +152,7 @@ impl Payments {
             purchase,
             ticket,
             rounds: 0,
+            trace: trace::current(),
         });
     }
 
@@ -185,6 +188,7 @@ impl Payments {
             purchase: view.purchase,
             ticket,
             rounds,
+            trace: trace::current(),
         });
     }
 }

@@ -13,6 +13,7 @@ use super::pacer::Pacer;
 use super::settings::{ApiBase, StripeSettings};
 use super::wire::FormFields;
 use crate::payments::gateway::Trouble;
+use crate::trace::{self, RequestTrace};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -189,12 +190,18 @@ impl StripeClient {
         if let Some(key) = call.idempotency_key {
             request = request.header("idempotency-key", key);
         }
+        if let Some(RequestTrace { context, state }) = trace::current_trace() {
+            request = request.header("traceparent", context.to_string());
+            if let Some(state) = state {
+                request = request.header("tracestate", state.as_str());
+            }
+        }
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         }
         request
             .body(Full::new(Bytes::from(body)))
-            .expect("base, ids and keys are checked to be of characters that a request may have")
+            .expect("base, ids, keys and traces are of characters that a request may have")
     }
 
     async fn read(&self, response: Response<hyper::body::Incoming>) -> StripeResponse {

@@ -203,10 +203,12 @@ pub fn letter_json(sink: &str, letter: &Letter) -> Value {
 
 /// The stored form of a letter: the JSON for operators, and the bytes of the event from the log.
 fn line(sink: &str, letter: &Letter) -> Value {
-    let AuditEntry { at, event, .. } = &letter.fed.entry;
+    let AuditEntry {
+        at, trace, event, ..
+    } = &letter.fed.entry;
     let Kind { number, version } = codec::kind_of(event);
     let mut payload = Vec::new();
-    codec::encode(event, *at, &mut payload);
+    codec::encode(event, *at, *trace, &mut payload);
     let mut shown = letter_json(sink, letter);
     shown["record"] = json!({
         "end": letter.fed.end.0,
@@ -231,7 +233,12 @@ fn parsed(text: &str) -> Option<Letter> {
     let lsn = Lsn(value["lsn"].as_u64()?);
     Some(Letter {
         fed: Fed {
-            entry: AuditEntry { lsn, at, event },
+            entry: AuditEntry {
+                lsn,
+                at,
+                trace: codec::trace_of(&payload),
+                event,
+            },
             end: Lsn(record["end"].as_u64()?),
         },
         cause: value["cause"].as_str()?.to_owned(),

@@ -205,6 +205,7 @@ mod tests {
                 key: "ana".into(),
                 ce_type: "t",
                 ce_time: "2027-01-15T08:00:00.123Z".into(),
+                traceparent: None,
                 at_ms: 0,
                 json: Vec::new(),
             },

@@ -50,6 +50,7 @@ pub struct KafkaMessage {
     pub(super) ce_type: &'static str,
     pub(super) ce_time: CompactString,
     pub(super) at_ms: u64,
+    pub(super) traceparent: Option<CompactString>,
     pub(super) json: Vec<u8>,
 }
 
@@ -72,6 +73,7 @@ impl Convert for Messages {
             ce_type: event_type(event.kind()),
             ce_time: at.to_compact_string(),
             at_ms: at.get(),
+            traceparent: fed.entry.trace.map(|it| it.to_compact_string()),
             json: event_bytes(&fed.entry),
         }))
     }

@@ -89,8 +89,13 @@ impl Producing {
             ("ce_time", message.ce_time.as_str()),
             ("content-type", "application/json"),
         ];
-        let mut headers = OwnedHeaders::new_with_capacity(fields.len() + 1 + more.len());
-        for (key, value) in fields.iter().chain(&stamp).chain(more) {
+        // The extension for distributed tracing, and the header that tracing of Kafka clients reads.
+        let trace = message.traceparent.as_deref();
+        let trace = trace.map(|it| [("ce_traceparent", it), ("traceparent", it)]);
+        let trace = trace.as_ref().map_or(&[][..], |it| it);
+        let count = fields.len() + 1 + trace.len() + more.len();
+        let mut headers = OwnedHeaders::new_with_capacity(count);
+        for (key, value) in fields.iter().chain(&stamp).chain(trace).chain(more) {
             headers = headers.insert(Header {
                 key,
                 value: Some(*value),

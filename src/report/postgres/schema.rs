@@ -14,16 +14,17 @@ use refinery::{Migration, Runner};
 const HISTORY: &str = "holdfast.schema_history";
 
 /// Every migration: its name (`V`, number, two underscores, description) and its SQL.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("V1__tables", include_str!("sql/V1__tables.sql")),
     ("V2__segments", include_str!("sql/V2__segments.sql")),
     ("V3__history", include_str!("sql/V3__history.sql")),
     ("V4__comments", include_str!("sql/V4__comments.sql")),
     ("V5__catalogue", include_str!("sql/V5__catalogue.sql")),
     ("V6__questions", include_str!("sql/V6__questions.sql")),
+    ("V7__traces", include_str!("sql/V7__traces.sql")),
 ];
 
-fn migrations() -> [Migration; 6] {
+fn migrations() -> [Migration; MIGRATIONS.len()] {
     MIGRATIONS.map(|(name, sql)| {
         Migration::unapplied(name, sql)
             .expect("names are `V`, a number, two underscores and a word")

@@ -25,7 +25,8 @@ INSERT INTO holdfast.audit_log (lsn, at, kind, user_id, purchase_id, event)
     SELECT n, '2026-01-01Z'::timestamptz + n * interval '3 minutes', kind, 'user-' || n % 9000,
         CASE WHEN n % 41 <> 0 THEN 'p-' || n / 3 END,
         jsonb_build_object('kind', kind, 'key_owner',
-            CASE WHEN kind = 'admin_acted' THEN 'ops-' || n / 40 % 20 WHEN kind = 'payment_started' THEN 'shop' END)
+            CASE WHEN kind = 'admin_acted' THEN 'ops-' || n / 40 % 20 WHEN kind = 'payment_started' THEN 'shop' END,
+            'traceparent', CASE WHEN n % 4 = 0 THEN '00-' || lpad((n / 8)::text, 32, '0') || '-b7ad6b7169203331-01' END)
     FROM generate_series(1, 120000) n, LATERAL (SELECT CASE WHEN n % 40 = 0 THEN 'admin_acted'
         WHEN n % 3 = 0 THEN 'payment_started' ELSE 'payment_captured' END AS kind) k;
 INSERT INTO holdfast.promotion_uses (promotion_code, purchase_id, user_id, used_lsn, used_at)
@@ -33,7 +34,7 @@ INSERT INTO holdfast.promotion_uses (promotion_code, purchase_id, user_id, used_
 ANALYZE";
 
 /// The question, the index that answers it, and the query.
-const QUESTIONS: [(&str, &str, &str); 9] = [
+const QUESTIONS: [(&str, &str, &str); 10] = [
     (
         "the purchases of a buyer",
         "shop_transactions_buyer",
@@ -86,6 +87,12 @@ const QUESTIONS: [(&str, &str, &str); 9] = [
         "uses of a promotion",
         "promotion_uses_promotion",
         "SELECT count(*) FROM holdfast.promotion_uses WHERE lower(promotion_code) = lower('code-7')",
+    ),
+    (
+        "events of a trace",
+        "audit_log_trace",
+        "SELECT at, kind FROM holdfast.audit_log WHERE event->>'traceparent' IS NOT NULL
+             AND substr(event->>'traceparent', 4, 32) = lpad('77', 32, '0') ORDER BY lsn",
     ),
 ];
 

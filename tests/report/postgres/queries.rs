@@ -30,7 +30,11 @@ fn buy(server: &Server, user: &str, card: &str, promotion: Option<&str>) -> Resp
         body["promotion_code"] = json!(code);
     }
     let key = format!("buy-{user}-{card}");
-    let buy = Request::post("/limited/buy").key(SHOP).once(&key);
+    let mut buy = Request::post("/limited/buy").key(SHOP).once(&key);
+    if user == "di" {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+        buy = buy.header("traceparent", parent);
+    }
     server.ask(&buy.json(&body))
 }
 
@@ -87,7 +91,7 @@ fn a_drop(server: &Server) {
 }
 
 /// What to look at in the answer of each query, and what it says.
-const FIGURES: [(&str, &str, &str); 10] = [
+const FIGURES: [(&str, &str, &str); 11] = [
     (
         "Conversion of a drop",
         "tried || ' ' || got_units || ' ' || bought || ' ' || bought_percent",
@@ -134,6 +138,12 @@ const FIGURES: [(&str, &str, &str); 10] = [
         "Administrative acts",
         "count(*) FILTER (WHERE kind = 'refund_started')::text",
         "1",
+    ),
+    (
+        "Events of a trace",
+        "min(user_id) || ' ' || max(user_id) || ' ' || string_agg(kind, ',')
+            FILTER (WHERE kind LIKE 'hold%' OR kind LIKE '%captured')",
+        "di di hold_placed,payment_captured",
     ),
 ];
 

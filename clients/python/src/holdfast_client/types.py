@@ -198,6 +198,8 @@ class AuditEvent(TypedDict):
     lsn: int
     at: str
     kind: str
+    # The trace of the request that it came by (W3C Trace Context), if that had one
+    traceparent: NotRequired[str]
     request_id: NotRequired[str]
     key_owner: NotRequired[str]
     # The role of the key behind an administrative act; `process`: a signal

@@ -55,6 +55,7 @@ struct State {
     books: Mutex<StripeBooks>,
     faults: Mutex<Faults>,
     hooks: Hooks,
+    traces: Mutex<Vec<[Option<String>; 2]>>,
 }
 
 impl StripeServer {
@@ -68,6 +69,7 @@ impl StripeServer {
             books: Mutex::default(),
             faults: Mutex::default(),
             hooks: Hooks::new(runtime.handle().clone()),
+            traces: Mutex::default(),
         });
         let mut server = Self {
             state,
@@ -300,6 +302,11 @@ impl StripeServer {
         self.state.faults.lock().unwrap().seen(op)
     }
 
+    /// `traceparent` and `tracestate` of every request, in their order.
+    pub fn traces(&self) -> Vec<[Option<String>; 2]> {
+        self.state.traces.lock().unwrap().clone()
+    }
+
     /// Where webhooks go from now on, and how.
     pub fn webhooks(&self, webhooks: Webhooks) {
         self.state.hooks.configure(webhooks);
@@ -340,6 +347,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 
 async fn serve(state: Arc<State>, request: Request<Incoming>) -> io::Result<Response<Sent>> {
     let asked = read(request).await?;
+    state.traces.lock().unwrap().push(asked.trace.clone());
     let fault = state.faults.lock().unwrap().next(&asked);
     let Some(fault) = fault else {
         return Ok(sent(&state.perform(&asked)));
@@ -448,6 +456,7 @@ async fn read(request: Request<Incoming>) -> io::Result<StripeRequest> {
         key: header("idempotency-key"),
         let_in: header("authorization").as_deref() == Some(bearer.as_str())
             && header("stripe-version").is_some(),
+        trace: [header("traceparent"), header("tracestate")],
     })
 }
 

@@ -45,6 +45,8 @@ pub(super) struct StripeRequest {
     pub(super) fields: Vec<(String, String)>,
     pub(super) key: Option<String>,
     pub(super) let_in: bool,
+    /// Its `traceparent` and `tracestate`.
+    pub(super) trace: [Option<String>; 2],
 }
 
 impl StripeRequest {

@@ -9,6 +9,8 @@ public record AuditEvent(
     @JsonProperty("lsn") long lsn,
     @JsonProperty("at") String at,
     @JsonProperty("kind") String kind,
+    /** The trace of the request that it came by (W3C Trace Context), if that had one */
+    @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("traceparent") String traceparent,
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("request_id") String requestId,
     @JsonInclude(JsonInclude.Include.NON_NULL) @JsonProperty("key_owner") String keyOwner,
     /** The role of the key behind an administrative act; `process`: a signal */

@@ -13,6 +13,7 @@ use holdfast::ids::Lsn;
 use holdfast::journal::AuditEntry;
 use holdfast::report::event_json;
 use holdfast::report::types::{event_type, event_types};
+use holdfast::report::webhooks::{is_for_shops, may_be_sent};
 use jsonschema::{Registry, Validator};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,14 @@ const COMMON: &str = "holdfast.common.json";
 
 /// A schema, field by field: where it stands, and what it may be.
 type Fields = BTreeMap<String, String>;
+
+#[test]
+fn shops_may_have_the_kinds_sent_that_they_may_read() {
+    for event in events::all() {
+        let kind = event.kind();
+        assert_eq!(may_be_sent(kind), is_for_shops(&event), "{kind}");
+    }
+}
 
 #[test]
 fn every_kind_has_a_schema_and_every_schema_is_of_a_kind() {

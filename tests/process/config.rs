@@ -176,6 +176,49 @@ fn values_out_of_range_are_refused_by_their_key() {
     }
 }
 
+#[test]
+fn endpoints_of_webhooks_are_refused_by_their_key() {
+    let key = "secret = \"whsec_c2hvcHMgc2hvcHMgc2hvcHMgc2hvcHMgc2hvcHM=\"";
+    let url = "url = \"https://shop.example/\"";
+    for (lines, field) in [
+        (key.to_owned(), "url"),
+        (format!("url = \"http://shop.example/\"\n{key}"), "url"),
+        (format!("url = \"https://169.254.169.254/\"\n{key}"), "url"),
+        (format!("url = \"https://me@shop.example/\"\n{key}"), "url"),
+        (format!("name = \"My Shop\"\n{url}\n{key}"), "name"),
+        (url.to_owned(), "secret"),
+        (
+            format!("{url}\nsecret = \"whsec_c2hvcnQgc2hvcnQgc2hvcnQ=\""),
+            "secret",
+        ),
+        (format!("{url}\nsecrets = []"), "secrets"),
+        (
+            format!("{url}\n{key}\nevents = [\"admin_acted\"]"),
+            "events",
+        ),
+        (format!("{url}\n{key}\nevents = []"), "events"),
+        (format!("{url}\n{key}\nallow_http = true"), "allow_http"),
+        (format!("{url}\n{key}\nparallel_max = 0"), "parallel_max"),
+        (
+            format!("{url}\n{key}\n[[report.webhooks]]\n{url}\n{key}"),
+            "name",
+        ),
+    ] {
+        let told = refusal(&format!("{WHOLE}\n[[report.webhooks]]\n{lines}"), &[]);
+        let found = [0, 1]
+            .iter()
+            .any(|at| told.contains(&format!("report.webhooks[{at}].{field}")));
+        assert!(found, "{lines}: {told}");
+        assert!(!told.contains("c2hv"), "{told}");
+    }
+    let fine = format!("{WHOLE}\n[[report.webhooks]]\n{url}\n{key}");
+    let shown = load(&fine, &[]).unwrap().shown().to_string();
+    assert!(
+        shown.contains("webhooks_shop") && !shown.contains("c2hv"),
+        "{shown}"
+    );
+}
+
 /// A wildcard takes every address, and that of IPv6 those of IPv4 too.
 #[test]
 fn listeners_that_would_take_each_others_connections_are_refused() {

@@ -14,4 +14,5 @@ mod postgres;
 mod segments;
 #[cfg(feature = "postgres")]
 mod segments_feedback;
+mod webhook_libraries;
 mod webhooks;

@@ -10,12 +10,12 @@ use support::receiver::{HookReply, Received, Receiver};
 use support::signing::mac;
 use support::{ADMIN, Request, Response, Server, Setup, until};
 
-const SECRET: [u8; 32] = [11; 32];
+pub(crate) const SECRET: [u8; 32] = [11; 32];
 const OLD_SECRET: [u8; 24] = [12; 24];
-const SEED: [u8; 32] = [13; 32];
+pub(crate) const SEED: [u8; 32] = [13; 32];
 
 /// The settings of one endpoint, with waits of a test.
-fn endpoint(name: &str, url: &str, more: &str) -> String {
+pub(crate) fn endpoint(name: &str, url: &str, more: &str) -> String {
     let key = if more.contains("secrets") {
         String::new()
     } else {
@@ -27,13 +27,13 @@ fn endpoint(name: &str, url: &str, more: &str) -> String {
     )
 }
 
-fn setup(endpoints: &str) -> Setup {
+pub(crate) fn setup(endpoints: &str) -> Setup {
     Setup::demo().config(&format!(
         "[limits.rate]\ncount = 1000\nper_s = 1\n[report.batch]\nwait_ms = 2\n{endpoints}"
     ))
 }
 
-fn buy(server: &Server, user: &str, number: usize) {
+pub(crate) fn buy(server: &Server, user: &str, number: usize) {
     let buy = Request::buy(user, "drop", "tok_ok", &format!("key-{user}-{number}"));
     assert_eq!(server.ask(&buy).status, 201);
 }
@@ -58,7 +58,7 @@ fn of<'r>(received: &'r [Received], user: &str) -> Vec<&'r Received> {
     received.iter().filter(|it| it.user() == user).collect()
 }
 
-fn accepted_of(receiver: &Receiver, user: &str, count: usize) -> Vec<Received> {
+pub(crate) fn accepted_of(receiver: &Receiver, user: &str, count: usize) -> Vec<Received> {
     until("the events of a buyer have arrived", || {
         let accepted = receiver.accepted();
         let found: Vec<_> = of(&accepted, user).into_iter().cloned().collect();

@@ -275,7 +275,7 @@ pub(super) const REPORT: &[Setting] = &[
     number(
         "report.webhooks[].waiting_max",
         "1000",
-        (1, 100_000),
+        (1, 10_000),
         "Maximum number of deliveries that wait for their next try. When it is reached, the sink waits, and the log is kept for it.",
     ),
 ];

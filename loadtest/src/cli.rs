@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Drop(DropArgs),
     /// Measure limits, peers and holdfast in one run, interleaved, and print ratios
     Compare(CompareArgs),
+    /// Measure how throughput and latency change with connections, products and purchases, in one run
+    Growth(GrowthArgs),
     /// Measure what buyers notice of PostgreSQL being away and of the sink catching up, in one run
     Sinks(SinksArgs),
     /// Measure what risk rules cost: throughput with them and without any, in turns
@@ -271,6 +273,51 @@ pub(crate) struct CompareArgs {
     pub(crate) json: Option<PathBuf>,
 }
 
+/// Arguments of `growth`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("server").required(true).args(["holdfast", "url"]))]
+pub(crate) struct GrowthArgs {
+    /// The holdfast binary, started afresh for each round
+    #[arg(long)]
+    pub(crate) holdfast: Option<PathBuf>,
+    /// A running server instead; it must take as many connections
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Key of role shop, with --url
+    #[arg(long, default_value = "demo-shop-key")]
+    pub(crate) key: String,
+    /// Key of role admin, with --url
+    #[arg(long, default_value = "demo-admin-key")]
+    pub(crate) admin_key: String,
+    /// Connections, each measured with one product
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 256, 1_024, 4_096], value_parser = connections)]
+    pub(crate) connections: Vec<usize>,
+    /// Products, each measured with 64 connections
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 1_000, 10_000], value_parser = products)]
+    pub(crate) products: Vec<usize>,
+    /// Purchases made before, each measured with 64 connections and one product; such as 0,100000,1000000
+    #[arg(long, value_delimiter = ',', value_parser = purchases)]
+    pub(crate) preload: Vec<usize>,
+    /// Rounds; every point is measured once in each, and the medians are shown
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+    /// Measured time of each point, seconds
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) duration: f64,
+    /// Generating threads
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) threads: u8,
+    /// Where temporary data goes; must be on the disk to be measured, never a tmpfs
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Write the figures here
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the curves here
+    #[arg(long)]
+    pub(crate) svg: Option<PathBuf>,
+}
+
 /// Arguments of `sinks`.
 #[derive(Debug, Args)]
 pub(crate) struct SinksArgs {
@@ -378,6 +425,13 @@ fn factor(text: &str) -> Result<f64, String> {
 
 fn connections(text: &str) -> Result<usize, String> {
     bounded(text, 16_384)
+}
+
+fn purchases(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(n) if n <= 100_000_000 => Ok(n),
+        _ => Err("a number from 0 to 100000000".to_owned()),
+    }
 }
 
 fn products(text: &str) -> Result<usize, String> {

@@ -14,6 +14,10 @@ const TOP: f64 = 34.0;
 const BOTTOM: f64 = 34.0;
 const POINTS_MAX: usize = 450;
 
+/// What a chart outside of a page needs: the colours that the page has for the same classes.
+const STYLE: &str = ".s{fill:none;stroke-width:1.6}.g{stroke:#ccc}text{fill:#445}\
+     .c1{stroke:#2f6fd0}.c2{stroke:#e08e0b}.c3{stroke:#c0392b}";
+
 /// How the vertical axis grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Axis {
@@ -138,6 +142,23 @@ impl Chart<'_> {
             },
         }
     }
+}
+
+/// Charts one below the other, as a file of its own.
+pub(crate) fn stacked(charts: &[Chart<'_>]) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a handful of charts")]
+    let height = HEIGHT * charts.len() as f64;
+    let mut out = format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"><style>{STYLE}</style>"#
+    );
+    let mut y = 0.0;
+    for chart in charts {
+        let place = format!(r#"<svg y="{y}" width="{WIDTH}" height="{HEIGHT}" "#);
+        out.push_str(&chart.svg().replacen("<svg ", &place, 1));
+        y += HEIGHT;
+    }
+    out.push_str("</svg>\n");
+    out
 }
 
 /// Seconds from 0 to `end` as five steps.

@@ -374,3 +374,77 @@ fn shipped_scenarios_are_listed_and_printed() {
         "{said}"
     );
 }
+
+#[test]
+fn growth_measures_every_point_and_draws_the_curves() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (json, svg) = (file("growth.json"), file("growth.svg"));
+    let output = Command::new(BINARY)
+        .args([
+            "growth",
+            "--url",
+            &honest(),
+            "--rounds",
+            "1",
+            "--duration",
+            "0.1",
+        ])
+        .args([
+            "--connections",
+            "1,3",
+            "--products",
+            "2",
+            "--preload",
+            "5,0",
+        ])
+        .args(["--json", &json, "--svg", &svg])
+        .output();
+    let said = ended(&output.unwrap(), 0);
+    let report: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    let points: Vec<_> = rows
+        .iter()
+        .map(|row| format!("{} {}", row["curve"].as_str().unwrap(), row["at"]))
+        .collect();
+    let expect = [
+        "base 64",
+        "connections 1",
+        "connections 3",
+        "products 2",
+        "purchases 0",
+        "purchases 5",
+    ];
+    assert_eq!(points, expect, "{said}");
+    assert_eq!(rows[0]["ratio"], 1.0);
+    assert!(
+        rows.iter()
+            .all(|row| row["per_second"].as_f64() > Some(0.0)),
+        "{said}"
+    );
+    let curves = fs::read_to_string(svg).unwrap();
+    let curves = roxmltree::Document::parse(&curves).expect("a well-formed drawing");
+    let lines = curves
+        .descendants()
+        .filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "polyline")));
+    assert_eq!(lines.count(), 3 * 3, "a rate and two latencies a curve");
+}
+
+#[test]
+fn growth_over_refusals_is_void() {
+    let url = format!("http://{}", shop::start(Flaw::SellsNothing));
+    let output = Command::new(BINARY)
+        .args([
+            "growth",
+            "--url",
+            &url,
+            "--rounds",
+            "1",
+            "--duration",
+            "0.1",
+        ])
+        .args(["--connections", "1", "--products", "1"])
+        .output();
+    let said = ended(&output.unwrap(), 1);
+    assert!(said.contains("VOID") && said.contains("3 rows"), "{said}");
+}

@@ -35,6 +35,8 @@ pub enum Flaw {
     IgnoresUserLimit,
     /// Its stock is a unit short whenever something is held.
     LeaksUnits,
+    /// It is always sold out.
+    SellsNothing,
 }
 
 struct Hold {
@@ -286,7 +288,8 @@ impl Shop {
         }
         let room = product.total + i64::from(self.flaw == Flaw::Oversells);
         let held = state.held(&text(body, "product_id"));
-        (product.sold + held >= room).then(|| refuse(409, "sold_out"))
+        (product.sold + held >= room || self.flaw == Flaw::SellsNothing)
+            .then(|| refuse(409, "sold_out"))
     }
 
     fn read_or_close(&self, state: &mut State, request: &Request) -> Reply {

@@ -181,6 +181,9 @@ pub(crate) struct DriveArgs {
     /// Life of a hold of the products put on sale by --stock, seconds
     #[arg(long)]
     pub(crate) hold_ttl: Option<u32>,
+    /// Do not fail if most answers are refusals
+    #[arg(long)]
+    pub(crate) expect_refusals: bool,
     /// Currency of a buy
     #[arg(long, default_value = "USD")]
     pub(crate) currency: String,

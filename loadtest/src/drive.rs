@@ -1,7 +1,7 @@
 //! `loadtest drive`: load on one server, in an open or a closed loop, and the figures of it.
 //!
-//! `measure` does the whole run for other commands; `command` adds product set-up, the progress
-//! line, the report and the files. Threads share nothing but the channel for their slices.
+//! `measure` does the whole run for other commands, which need a server that stays; `command` goes on
+//! through a restart, and adds product set-up, the progress line, the report and the files. Threads share nothing but the channel for their slices.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::admin::{Offer, put_product};
 use crate::cli::DriveArgs;
 use crate::error::{During as _, Fault};
-use crate::generator::{Generator, Pace, SLICE, Span};
+use crate::generator::{Ending, Generator, Pace, SLICE, Span};
 use crate::http::Target;
 use crate::http::client::Client;
 use crate::http::request::Whence;
 use crate::progress::Progress;
+use crate::report::mostly_refused;
 use crate::schedule::Share;
 use crate::stats::Summary;
 use crate::workload::{Plan, Workload};
@@ -60,7 +61,7 @@ pub(crate) fn command(args: &DriveArgs) -> Result<(), Fault> {
     };
     let title = title(args, load);
     let mut progress = Progress::new(&title, load.span.warmup + load.span.measured);
-    let summary = measure(&target, &plan, load, &mut |summary| progress.show(summary))?;
+    let (summary, ending) = endure(&target, &plan, load, &mut |summary| progress.show(summary))?;
     progress.finish();
     print!("{}", terminal::report(&title, &summary));
     if let Some(path) = &args.svg {
@@ -71,16 +72,38 @@ pub(crate) fn command(args: &DriveArgs) -> Result<(), Fault> {
         let text = format!("{:#}\n", summary.json());
         fs::write(path, text).during(|| format!("write {}", path.display()))?;
     }
-    Ok(())
+    if ending == Ending::Gone {
+        return Err(Fault::ServerGone { addr: target.addr });
+    }
+    match mostly_refused(&summary.total.outcomes).filter(|_| !args.expect_refusals) {
+        None => Ok(()),
+        Some(refused) => Err(Fault::NotMet {
+            what: format!("{refused}; --expect-refusals takes this as meant"),
+        }),
+    }
 }
 
-/// Drives `target` and counts; `on_slice` sees the summary grow a few times a second.
+/// Drives `target` and counts; `on_slice` sees the summary grow a few times a second. A server that is gone at the end
+/// is a fault.
 pub(crate) fn measure(
     target: &Target,
     plan: &Plan,
     load: Load,
     on_slice: &mut dyn FnMut(&Summary),
 ) -> Result<Summary, Fault> {
+    match endure(target, plan, load, on_slice)? {
+        (summary, Ending::Connected) => Ok(summary),
+        (_, Ending::Gone) => Err(Fault::ServerGone { addr: target.addr }),
+    }
+}
+
+/// The same, whatever becomes of the server.
+fn endure(
+    target: &Target,
+    plan: &Plan,
+    load: Load,
+    on_slice: &mut dyn FnMut(&Summary),
+) -> Result<(Summary, Ending), Fault> {
     let threads = load.threads.max(1);
     let mut generators = Vec::new();
     for thread in 0..threads {
@@ -119,13 +142,17 @@ pub(crate) fn measure(
             summary.add(slice);
             on_slice(&summary);
         }
+        let mut ending = Ending::Gone;
         for thread in running {
             // A panic in a generator is a bug of the harness: let it through with its own message.
-            thread
+            let one = thread
                 .join()
                 .unwrap_or_else(|bug| std::panic::resume_unwind(bug))?;
+            if one == Ending::Connected {
+                ending = one;
+            }
         }
-        Ok(summary)
+        Ok((summary, ending))
     })
 }
 

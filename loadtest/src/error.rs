@@ -112,8 +112,8 @@ pub(crate) enum Fault {
         /// The end of its output.
         output: String,
     },
-    /// Every connection of the generator is gone and none can be made anew.
-    #[error("no connection to {addr} is left: the server went away")]
+    /// Every connection of the generator is gone, and at the end of the run none can be made anew.
+    #[error("no connection to {addr} is left: the server went away and did not come back")]
     ServerGone {
         /// The server's address.
         addr: std::net::SocketAddr,

@@ -5,6 +5,7 @@
 //!    and its clock runs from its intended time.
 //! 2. What falls into the warm-up is sent but not counted; what was sent in the measured time is waited for `GRACE`.
 //! 3. Backlog and buffers have limits; a request beyond them is shed and said to be so.
+//! 4. A lost connection is made anew, again and again while the server is away: a restart leaves errors, a gap and a report.
 //!
 //! It is a bare loop over `mio` and a `timerfd`, since a runtime's timer of one millisecond is coarser than what is
 //! measured here, and since it shares the cores with the server.
@@ -34,6 +35,10 @@ pub(crate) const SLICE: Duration = Duration::from_millis(200);
 /// Requests waiting for an idle connection, a thread.
 const BACKLOG_MAX: usize = 1 << 20;
 const EVENTS_MAX: usize = 1024;
+/// Between two attempts to connect to a server that is away.
+const RECONNECT_EVERY: Duration = Duration::from_millis(20);
+/// An attempt holds up the other connections; on a network that swallows packets it ends here.
+const CONNECT_WAIT_MAX: Duration = Duration::from_millis(250);
 const BUFFER_BYTES: usize = 4 << 10;
 const POLL_MAX: Duration = Duration::from_millis(50);
 const TIMER: Token = Token(usize::MAX);
@@ -72,6 +77,14 @@ struct Conn {
     lost: bool,
 }
 
+/// Whether the server was there at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Connected,
+    /// Not one connection could be made anew.
+    Gone,
+}
+
 /// Connections and requests of one thread, ready to run.
 pub(crate) struct Generator {
     addr: SocketAddr,
@@ -83,6 +96,9 @@ pub(crate) struct Generator {
     pace: Pace,
     span: Span,
     in_flight: usize,
+    /// Connections that are lost, and when to try again.
+    lost: usize,
+    reconnect_at: Instant,
     slice: Slice,
     /// Set by `run`: where counting begins and where sending ends.
     count_from: Instant,
@@ -114,6 +130,8 @@ impl Generator {
             pace,
             span,
             in_flight: 0,
+            lost: 0,
+            reconnect_at: now,
             slice: Slice::new(0),
             count_from: now,
             end: now,
@@ -121,7 +139,7 @@ impl Generator {
     }
 
     /// Sends until the time is over, waits for what is in flight, and hands slices to `to` all along.
-    pub(crate) fn run(mut self, to: &Sender<Slice>) -> Result<(), Fault> {
+    pub(crate) fn run(mut self, to: &Sender<Slice>) -> Result<Ending, Fault> {
         let start = Instant::now();
         self.count_from = start + self.span.warmup;
         self.end = self.count_from + self.span.measured;
@@ -151,10 +169,11 @@ impl Generator {
                 if event.token() == TIMER {
                     drain(timer.as_ref());
                 } else {
-                    self.on_ready(event.token().0)?;
+                    self.on_ready(event.token().0);
                 }
             }
             let now = Instant::now();
+            self.reconnect(now);
             if let Some(schedule) = &mut schedule {
                 self.release(schedule, now.min(self.end));
             }
@@ -165,7 +184,11 @@ impl Generator {
             if now >= self.end && (idle || now >= self.end + GRACE) {
                 self.give_up(now);
                 self.hand_over(to, start, now);
-                return Ok(());
+                return Ok(if self.lost == self.conns.len() {
+                    Ending::Gone
+                } else {
+                    Ending::Connected
+                });
             }
         }
     }
@@ -200,18 +223,18 @@ impl Generator {
         let _ = self.conns[at].flush();
     }
 
-    fn on_ready(&mut self, at: usize) -> Result<(), Fault> {
+    fn on_ready(&mut self, at: usize) {
         if self.conns[at].lost {
-            return Ok(());
+            return;
         }
         match self.conns[at].advance() {
-            Ok(Progress::Waiting) => Ok(()),
+            Ok(Progress::Waiting) => {}
             Ok(Progress::Answered(head)) => self.answered(at, head),
             Err(reason) => self.lose(at, reason),
         }
     }
 
-    fn answered(&mut self, at: usize, head: Head) -> Result<(), Fault> {
+    fn answered(&mut self, at: usize, head: Head) {
         let now = Instant::now();
         let conn = &mut self.conns[at];
         let intended = conn.intended.take();
@@ -234,11 +257,9 @@ impl Generator {
             }
         }
         self.conns[at].filled = 0;
-        if head.close && !self.reopen(at)? {
-            return Ok(());
+        if !head.close || self.reopen(at, now) {
+            self.next_on(at, now);
         }
-        self.next_on(at, now);
-        Ok(())
     }
 
     /// Finds the next work for a connection that has none.
@@ -253,7 +274,7 @@ impl Generator {
         }
     }
 
-    fn lose(&mut self, at: usize, reason: &'static str) -> Result<(), Fault> {
+    fn lose(&mut self, at: usize, reason: &'static str) {
         let now = Instant::now();
         if let Some(intended) = self.conns[at].intended.take() {
             self.in_flight -= 1;
@@ -262,30 +283,40 @@ impl Generator {
             // An idle connection that the server closed: it must not be taken for a live one.
             self.idle.retain(|idle| *idle != at);
         }
-        if self.reopen(at)? {
+        if self.reopen(at, now) {
             self.next_on(at, now);
         }
-        Ok(())
     }
 
-    /// Replaces the connection; false if the server does not take another one while others live.
-    fn reopen(&mut self, at: usize) -> Result<bool, Fault> {
+    /// Replaces the connection; false if the server does not take another one now.
+    fn reopen(&mut self, at: usize, now: Instant) -> bool {
+        self.lost -= usize::from(self.conns[at].lost);
         match Conn::open(self.addr, &self.poll, at) {
             Ok(conn) => {
                 self.conns[at] = conn;
-                Ok(true)
+                true
             }
-            Err(_)
-                if self
-                    .conns
-                    .iter()
-                    .enumerate()
-                    .any(|(n, c)| n != at && !c.lost) =>
-            {
+            Err(_) => {
                 self.conns[at].lost = true;
-                Ok(false)
+                self.lost += 1;
+                self.reconnect_at = now + RECONNECT_EVERY;
+                false
             }
-            Err(_) => Err(Fault::ServerGone { addr: self.addr }),
+        }
+    }
+
+    /// Makes lost connections anew, until one cannot be.
+    fn reconnect(&mut self, now: Instant) {
+        if self.lost == 0 || now < self.reconnect_at {
+            return;
+        }
+        for at in 0..self.conns.len() {
+            if self.conns[at].lost {
+                if !self.reopen(at, now) {
+                    return;
+                }
+                self.next_on(at, now);
+            }
         }
     }
 
@@ -325,6 +356,10 @@ impl Generator {
     fn hand_over(&mut self, to: &Sender<Slice>, start: Instant, now: Instant) -> Instant {
         let passed = (now - start).as_nanos() / SLICE.as_nanos();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+        if now >= self.count_from {
+            // A closed loop without connections waits, although it has nothing under way.
+            self.slice.waiting = (self.in_flight + self.backlog.len() + self.lost) as u64;
+        }
         let slice = std::mem::replace(&mut self.slice, Slice::new(passed));
         // The receiver is gone only if the whole run has failed already.
         let _ = to.send(slice);
@@ -340,7 +375,7 @@ enum Progress {
 impl Conn {
     fn open(addr: SocketAddr, poll: &Poll, token: usize) -> Result<Self, Fault> {
         let what = || format!("connect to {addr}");
-        let stream = std::net::TcpStream::connect(addr).during(what)?;
+        let stream = std::net::TcpStream::connect_timeout(&addr, CONNECT_WAIT_MAX).during(what)?;
         stream.set_nodelay(true).during(what)?;
         stream.set_nonblocking(true).during(what)?;
         let mut stream = TcpStream::from_std(stream);

@@ -329,7 +329,7 @@ impl Summary {
         json!({
             "measured_s": self.measured.as_secs_f64(),
             "scheduled": t.scheduled, "sent": t.sent, "done": t.done, "errors": t.errors, "shed": t.shed,
-            "per_second": self.rate(),
+            "per_second": self.rate(), "gap_s": self.longest_gap().as_secs_f64(),
             "latency_ms": {
                 "p50": self.ms(50.0), "p90": self.ms(90.0), "p99": self.ms(99.0),
                 "p99_9": self.ms(99.9), "max": millis(t.latencies.max()),

@@ -28,6 +28,14 @@ pub(crate) fn report(title: &str, summary: &Summary) -> String {
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(out, "  {count:>10}  {kind}");
     }
+    let gap = summary.longest_gap();
+    if !gap.is_zero() {
+        let _ = writeln!(
+            out,
+            "  longest time without an answer: {:.1} s",
+            gap.as_secs_f64()
+        );
+    }
     let top = summary.ms(100.0).max(0.001);
     for p in PERCENTILES {
         let ms = summary.ms(p);

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 36.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 34.0;
 const POINTS_MAX: usize = 450;
@@ -228,7 +228,7 @@ impl Scale {
 fn short(value: f64) -> String {
     if value >= 10_000.0 {
         format!("{:.0} k", value / 1_000.0)
-    } else if value >= 10.0 {
+    } else if value >= 10.0 || value.fract() == 0.0 {
         format!("{value:.0}")
     } else {
         format!("{value:.2}")

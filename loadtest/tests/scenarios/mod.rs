@@ -269,7 +269,7 @@ fn a_restart_leaves_a_report_with_its_gap_and_its_errors() {
     let url = format!("http://{}", shop::start_with_outage(outage));
     let case = Case::new(
         "thresholds = [\"gap_s < 30\", \"oversold == 0\"]\n[server]\nconnections_max = 8\n\
-         [[stage]]\nduration_s = 2.5\nrate = 200\n[[mix]]\nflow = \"hold\"\n",
+         [[stage]]\nduration_s = 2\nrate = 200\n[[mix]]\nflow = \"hold\"\n",
     );
     let said = ended(&case.run(&["--url", &url]), 0);
     let report = case.report();
@@ -288,7 +288,7 @@ fn a_restart_leaves_a_report_with_its_gap_and_its_errors() {
         .map(|m| m["accepted"].as_u64().unwrap());
     assert!(later.sum::<u64>() > 0, "it did not come back: {said}");
     assert_eq!(
-        report["all"]["scheduled"], 500,
+        report["all"]["scheduled"], 400,
         "all of the schedule, outage or not"
     );
 }
@@ -447,4 +447,63 @@ fn growth_over_refusals_is_void() {
         .output();
     let said = ended(&output.unwrap(), 1);
     assert!(said.contains("VOID") && said.contains("3 rows"), "{said}");
+}
+
+fn drive(url: &str, stock: &str, more: &[&str]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(["drive", "--url", url, "--product", "p", "--stock", stock]);
+    command.args(["--warmup", "0"]).args(more).output().unwrap()
+}
+
+#[test]
+fn drive_goes_on_through_a_restart_in_both_loops() {
+    std::thread::scope(|scope| {
+        let closed = scope.spawn(|| through_a_restart(&["--closed"]));
+        let open = through_a_restart(&["--rate", "200"]);
+        assert_eq!(open["scheduled"], 400);
+        // What was due in the outage waited for its end.
+        assert!(open["latency_ms"]["max"].as_f64() > Some(300.0), "{open}");
+        closed.join().unwrap();
+    });
+}
+
+#[track_caller]
+fn through_a_restart(pace: &[&str]) -> Value {
+    let outage = shop::Outage {
+        after: 100,
+        lasts: Duration::from_millis(700),
+    };
+    let url = format!("http://{}", shop::start_with_outage(outage));
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("drive.json");
+    let json = json.to_str().unwrap();
+    let rest = ["--connections", "4", "--duration", "2", "--json", json];
+    let said = ended(
+        &drive(&url, "1000000", &[pace, rest.as_slice()].concat()),
+        0,
+    );
+    let figures: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    assert!(
+        figures["outcomes"]["connection lost"].as_u64() > Some(0),
+        "{said}"
+    );
+    assert!(
+        figures["done"].as_u64() > Some(100),
+        "it did not go on: {said}"
+    );
+    // An outage of 0.7 s covers at least two whole slices of 0.2 s.
+    assert!(figures["gap_s"].as_f64() > Some(0.3), "{said}");
+    figures
+}
+
+#[test]
+fn drive_over_refusals_fails_unless_it_is_meant() {
+    let short = ["--rate", "200", "--duration", "0.3"];
+    let said = ended(&drive(&honest(), "1", &short), 1);
+    assert!(
+        said.contains("MOSTLY REFUSED") && said.contains("409 sold_out"),
+        "{said}"
+    );
+    let meant = [short.as_slice(), &["--expect-refusals"]].concat();
+    ended(&drive(&honest(), "1", &meant), 0);
 }

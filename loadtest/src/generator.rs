@@ -291,18 +291,14 @@ impl Generator {
     /// Replaces the connection; false if the server does not take another one now.
     fn reopen(&mut self, at: usize, now: Instant) -> bool {
         self.lost -= usize::from(self.conns[at].lost);
-        match Conn::open(self.addr, &self.poll, at) {
-            Ok(conn) => {
-                self.conns[at] = conn;
-                true
-            }
-            Err(_) => {
-                self.conns[at].lost = true;
-                self.lost += 1;
-                self.reconnect_at = now + RECONNECT_EVERY;
-                false
-            }
+        if let Ok(conn) = Conn::open(self.addr, &self.poll, at) {
+            self.conns[at] = conn;
+            return true;
         }
+        self.conns[at].lost = true;
+        self.lost += 1;
+        self.reconnect_at = now + RECONNECT_EVERY;
+        false
     }
 
     /// Makes lost connections anew, until one cannot be.

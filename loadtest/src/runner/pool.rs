@@ -16,6 +16,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::CertificateError;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Semaphore};
 
@@ -172,12 +173,7 @@ impl Pool {
             let stream = connector.connect(tls.name.clone(), stream).await;
             stream
                 .map(|stream| Connected::Tls(Box::new(stream)))
-                .map_err(|e| {
-                    NoAnswer(match e.kind() {
-                        ErrorKind::InvalidData => "certificate or TLS not accepted",
-                        _ => "connection lost in the TLS handshake",
-                    })
-                })
+                .map_err(|e| handshake_failure(&e))
         };
         tokio::time::timeout(CONNECT_WAIT_MAX, connect)
             .await
@@ -269,6 +265,29 @@ async fn read(response: Response<hyper::body::Incoming>) -> Result<Answer, NoAns
         status: head.status.as_u16(),
         replayed: replayed.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"true")),
         body: body.map_err(|_| NoAnswer("answer cut off"))?.to_bytes(),
+    })
+}
+
+/// Why a handshake failed, in words that say what to do.
+fn handshake_failure(e: &std::io::Error) -> NoAnswer {
+    let cause = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    NoAnswer(match cause {
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            CertificateError::UnknownIssuer => {
+                "the certificate's issuer is not trusted; --ca names whom to trust"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the certificate has expired"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "the certificate is for another host name"
+            }
+            _ => {
+                "the certificate is not accepted; one that is marked as a CA's cannot be a server's"
+            }
+        },
+        Some(_) => "TLS could not be agreed on",
+        None => "connection lost in the TLS handshake",
     })
 }
 

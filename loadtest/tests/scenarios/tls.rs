@@ -139,7 +139,7 @@ fn an_unknown_certificate_is_refused_and_trust_in_anyone_is_said_loudly() {
     let server = Server::start();
     let case = Case::new(SCENARIO);
     let said = ended(&case.run(&["--url", &server.url()]), 3);
-    assert!(said.contains("certificate or TLS not accepted"), "{said}");
+    assert!(said.contains("issuer is not trusted; --ca"), "{said}");
     assert_eq!(server.seen.over_http1.load(Ordering::Relaxed), 0);
 
     let page = case.path("run.html");

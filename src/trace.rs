@@ -212,17 +212,29 @@ fn is_member(member: &str) -> bool {
         && value.bytes().all(in_value)
 }
 
+/// Whether the span at which a context is is recorded by this process.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Recording {
+    Yes,
+    /// It is the caller's span, passed on.
+    No,
+}
+
 /// The trace that work belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestTrace {
     pub context: TraceContext,
     pub state: Option<TraceState>,
+    pub recording: Recording,
 }
 
 impl From<TraceContext> for RequestTrace {
     fn from(context: TraceContext) -> Self {
-        let state = None;
-        Self { context, state }
+        Self {
+            context,
+            state: None,
+            recording: Recording::No,
+        }
     }
 }
 
@@ -238,6 +250,12 @@ pub fn current() -> Option<TraceContext> {
 /// The same with its state.
 pub fn current_trace() -> Option<RequestTrace> {
     CURRENT.with_borrow(Option::clone)
+}
+
+/// The current trace, if its span is recorded by this process.
+pub fn recorded() -> Option<RequestTrace> {
+    let is_recorded = |it: &&RequestTrace| it.recording == Recording::Yes;
+    CURRENT.with_borrow(|current| current.as_ref().filter(is_recorded).cloned())
 }
 
 /// Does `work` that is nobody's request.

@@ -33,6 +33,9 @@ use crate::reconcile::Reconciler;
 use crate::report::feed::Sinks;
 use crate::telemetry::logging::{self, Filter, Style};
 use crate::telemetry::metrics::{Metrics, Stage};
+use crate::telemetry::otlp;
+use crate::telemetry::tracer::{Spanned, Tracer};
+use crate::trace::RequestTrace;
 use crate::webhooks::Secrets;
 use std::path::Path;
 use std::process::ExitCode;
@@ -194,6 +197,7 @@ fn stop(
     );
     server.drain();
     core.stop_driving();
+    core.stop_tracing();
     sinks.stop();
     if let Some(backup) = backup {
         backup.stop();
@@ -334,6 +338,7 @@ fn parts(
 ) -> Result<Arc<Core>, Failure> {
     // One shard of counters for administration, and one for threads without requests.
     let metrics = Arc::new(Metrics::new(config.server.workers + 2));
+    let tracer = otlp::start(config.otlp.as_ref())?;
     let payable = &journal.settings().payable;
     let mut currencies = config.sale.currencies.iter();
     debug_assert!(
@@ -345,7 +350,7 @@ fn parts(
         Arc::clone(&gateway),
         compose::payments(config),
         sealer.capture_keys(),
-        Arc::new(GatewayMeter(Arc::clone(&metrics))),
+        Arc::new(GatewayMeter(Arc::clone(&metrics), Arc::clone(&tracer))),
     )?;
     // Connections end with the runtime that opened them, and the reconciler's runtime ends before
     // the payments' last calls, so it has a client of its own.
@@ -373,6 +378,7 @@ fn parts(
         sealer,
         sandbox,
         metrics,
+        tracer,
         webhook_secrets: Arc::clone(secrets),
         sinks: Arc::clone(&sinks.sinks),
         endpoints: sinks.endpoints.clone(),
@@ -397,8 +403,8 @@ fn chosen(config: &Config, stripe: Option<Stripe>) -> Result<Chosen, Failure> {
     }
 }
 
-/// Counts and logs what payments report.
-struct GatewayMeter(Arc<Metrics>);
+/// Counts, traces and logs what payments report.
+struct GatewayMeter(Arc<Metrics>, Arc<Tracer>);
 
 impl Meter for GatewayMeter {
     fn gateway_call(&self, call: GatewayCall, class: CallClass, took: Duration) {
@@ -409,6 +415,15 @@ impl Meter for GatewayMeter {
 
     fn log_waited(&self, took: Duration) {
         self.0.of_thread().took(Stage::LogWait, took);
+        self.1.child_ended(took, Spanned::LogWait);
+    }
+
+    fn call_begins(&self) -> Option<RequestTrace> {
+        self.1.child()
+    }
+
+    fn call_ended(&self, span: RequestTrace, call: GatewayCall, class: CallClass, took: Duration) {
+        self.1.ended(span, took, Spanned::Gateway { call, class });
     }
 
     fn left_open(&self) {

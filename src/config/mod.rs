@@ -23,6 +23,7 @@ mod server;
 mod shop_webhooks;
 mod source;
 mod storage;
+mod telemetry;
 mod webhooks;
 
 pub use api_keys::{ApiKey, Role};
@@ -43,6 +44,7 @@ pub use webhooks::{WebhookSecret, WebhooksConfig};
 use crate::backup::BackupSettings;
 use crate::money::Currency;
 use crate::receipts::SignWhen;
+use crate::telemetry::otlp::OtlpSettings;
 use crate::webhooks::WebhookKey;
 use read::{ConfigReader, SecretDigests, invalid};
 use std::collections::BTreeSet;
@@ -88,6 +90,8 @@ pub struct Config {
     pub backup: Option<BackupSettings>,
     /// The filter of log lines.
     pub log: String,
+    /// Where spans of traced requests are sent.
+    pub otlp: Option<OtlpSettings>,
     /// Whether this is a demo.
     pub demo: Demo,
     shown: serde_json::Value,
@@ -138,6 +142,7 @@ impl Config {
             report: report::read(&mut reader)?,
             backup: backup::read(&mut reader)?,
             log: reader.text("telemetry.log")?,
+            otlp: telemetry::otlp(&mut reader)?,
             demo: sources.demo,
             secrets: reader.secret_digests(),
             other_secrets: reader.others(),

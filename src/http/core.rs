@@ -23,6 +23,7 @@ use crate::report::feed::Sinks;
 use crate::report::postgres::segments::SegmentJob;
 use crate::report::webhooks::WebhookEndpoint;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::tracer::Tracer;
 use crate::webhooks::Secrets;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub struct Core {
     pub(super) webhook_secrets: Arc<Secrets>,
     pub(super) webhooks: Arc<WebhookVerifier>,
     pub(super) wrong_keys: WrongKeys,
+    pub(super) tracer: Arc<Tracer>,
     pub(super) sinks: Arc<Sinks>,
     pub(super) endpoints: Vec<Arc<WebhookEndpoint>>,
     pub(super) readiness: Arc<ReadinessCheck>,
@@ -54,6 +56,9 @@ pub struct Core {
     pub(super) bounds: WorkerBounds,
     pub(super) capacity: Arc<Capacity>,
 }
+
+/// How long the process waits at its end for the collector.
+const SPANS_LEFT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pools with bodies; each has the same share of the bytes.
 const BODY_POOLS: usize = 4;
@@ -80,6 +85,8 @@ pub struct CoreParts {
     pub segments: Option<Arc<SegmentJob>>,
     /// Counters, one shard for each worker and one more.
     pub metrics: Arc<Metrics>,
+    /// Traces requests.
+    pub tracer: Arc<Tracer>,
     pub sinks: Arc<Sinks>,
     /// The endpoints of webhooks, whose sinks are among them.
     pub endpoints: Vec<Arc<WebhookEndpoint>>,
@@ -111,6 +118,7 @@ impl Core {
             backup: parts.backup,
             segments: parts.segments,
             metrics: parts.metrics,
+            tracer: parts.tracer,
             keys: ArcSwap::from_pointee(Keys::new(&config.keys)),
             currencies: config.sale.currencies.clone(),
             answer_within: config.payments.answer_within,
@@ -155,6 +163,11 @@ impl Core {
     /// Ends that thread, once no request is in flight.
     pub fn stop_driving(&self) {
         self.payments.stop();
+    }
+
+    /// Exports the spans that are left.
+    pub fn stop_tracing(&self) {
+        self.tracer.stop(SPANS_LEFT_TIMEOUT);
     }
 
     /// Starts the thread that compares the gateway's charges with ours.

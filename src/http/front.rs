@@ -18,7 +18,7 @@ use super::server::presence::ActiveRequest;
 use super::wire::answer::{Answer, AnswerBody, IDEMPOTENT_REPLAYED};
 use super::wire::framing::{self, After};
 use super::wire::problem::{self, Limit, Reason, problem};
-use super::wire::trace::trace_in;
+use super::wire::trace::{method_word, with_trace};
 use crate::config::Role;
 use crate::engine::event::{Act, Target};
 use crate::engine::refusal::Refusal;
@@ -27,8 +27,9 @@ use crate::ids::RequestId;
 use crate::journal::CommitGate;
 use crate::random::Random;
 use crate::telemetry::metrics::{Pool, Stage, ThreadCounters};
+use crate::telemetry::tracer::{CallerTrust, RequestSpan};
 use crate::time::UnixMs;
-use crate::trace::{self, RequestTrace, Scoped};
+use crate::trace::{self, Recording, RequestTrace, Scoped};
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
@@ -54,7 +55,7 @@ impl Front {
     /// The handler of the thread with index `place`, for the routes in `serves`, waiting at `gate`.
     pub fn new(core: &Arc<Core>, place: usize, serves: Serves, gate: Arc<CommitGate>) -> Arc<Self> {
         let counters = core.metrics.shard(place);
-        let worker = Worker::new(&core.journal, gate, counters, core.bounds);
+        let worker = Worker::new(&core.journal, gate, counters, &core.tracer, core.bounds);
         Arc::new(Self {
             groups: Groups::new(core, &worker),
             core: Arc::clone(core),
@@ -193,6 +194,36 @@ impl Front {
         }
     }
 
+    /// The trace that a request goes on in, and its span, if that is recorded. The call by value: what
+    /// a future borrows stays in it until its end.
+    fn traced(
+        &self,
+        parent: Option<RequestTrace>,
+        route: Route,
+        call: Call,
+    ) -> (Call, Option<RequestTrace>, Option<Box<RequestSpan>>) {
+        let tracer = &self.core.tracer;
+        if !tracer.is_on() {
+            return (call, parent, None);
+        }
+        let trust = match &call.caller {
+            Some(_) => CallerTrust::Key,
+            None => CallerTrust::Stranger,
+        };
+        let above = parent.as_ref().map(|it| it.context.span());
+        let trace = tracer.request(parent, trust);
+        let recorded = trace.clone().filter(|it| it.recording == Recording::Yes);
+        let span = recorded.map(|trace| {
+            Box::new(RequestSpan {
+                trace,
+                parent: above,
+                method: method_word(&call.parts.method),
+                route: route.template(),
+            })
+        });
+        (call, trace, span)
+    }
+
     /// Carries out an act; it is in the audit trail before this returns.
     async fn act(&self, route: Route, call: Call, body: Incoming) -> Answer {
         let acting = Arc::clone(call.acting());
@@ -286,12 +317,6 @@ impl Front {
         }
         answer
     }
-}
-
-/// The head of a request, and its trace. By value: what a future borrows stays in it until its end.
-fn with_trace(parts: Parts) -> (Parts, Option<RequestTrace>) {
-    let trace = trace_in(&parts.headers);
-    (parts, trace)
 }
 
 /// The headers that every answer of a request has.
@@ -426,6 +451,7 @@ impl Handler for Front {
                 return Ok(Box::pin(Scoped::new(trace, answering)).await);
             }
         };
+        let (call, trace, span) = self.traced(trace, route, call);
         let answer = match (route.act(), trace) {
             (None, None) => self.groups.answer(route, call, body).await,
             (None, trace) => {
@@ -438,6 +464,12 @@ impl Handler for Front {
         if route.pool() == Pool::Webhook && answer.status == StatusCode::OK {
             // A genuine signature shows as much as a key does.
             under_way.trust();
+        }
+        if let Some(span) = span {
+            let (status, reason) = (answer.status.as_u16(), answer.reason());
+            self.core
+                .tracer
+                .request_ended(*span, began.elapsed(), id, (status, reason));
         }
         // A request that waits for an event says nothing of how long requests take.
         let began = (route != Route::Events).then_some(began);

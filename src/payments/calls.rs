@@ -14,6 +14,7 @@ use crate::payments::breaker::{Breaker, Circuit};
 use crate::payments::gateway::{CallClass, CallResult, Calling, Gateway, GatewayCall, Trouble};
 use crate::payments::meter::Meter;
 use crate::payments::settings::PaymentSettings;
+use crate::trace::{RequestTrace, Scoped};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -81,8 +82,9 @@ impl Calls {
         if !self.breaker.admits() {
             return CallResult::Retriable(Trouble::CircuitOpen);
         }
-        let began = Instant::now();
-        let answered = within(self.attempt_timeout, call(&*self.gateway)).await;
+        let began = (Instant::now(), self.meter.call_begins());
+        let calling = in_span(began.1.clone(), call(&*self.gateway));
+        let answered = within(self.attempt_timeout, calling).await;
         let answer = answered.unwrap_or(CallResult::Unknown(Trouble::Timeout));
         let trouble = match &answer {
             CallResult::Approved(_) | CallResult::Declined(_) => None,
@@ -102,8 +104,9 @@ impl Calls {
         if !self.breaker.admits() {
             return Err(Trouble::CircuitOpen);
         }
-        let began = Instant::now();
-        let answered = within(self.attempt_timeout, call(&*self.gateway)).await;
+        let began = (Instant::now(), self.meter.call_begins());
+        let calling = in_span(began.1.clone(), call(&*self.gateway));
+        let answered = within(self.attempt_timeout, calling).await;
         let answer = answered.unwrap_or(Err(Trouble::Timeout));
         let (class, trouble) = match answer {
             Ok(_) => (CallClass::Approved, None),
@@ -113,7 +116,13 @@ impl Calls {
         answer
     }
 
-    fn ended(&self, name: GatewayCall, class: CallClass, trouble: Option<Trouble>, began: Instant) {
+    fn ended(
+        &self,
+        name: GatewayCall,
+        class: CallClass,
+        trouble: Option<Trouble>,
+        (began, span): (Instant, Option<RequestTrace>),
+    ) {
         match trouble {
             None => self.breaker.succeeded(),
             Some(
@@ -125,7 +134,11 @@ impl Calls {
             // breaker because of it would decline buyers for our own haste.
             Some(Trouble::Busy | Trouble::CircuitOpen) => {}
         }
-        self.meter.gateway_call(name, class, began.elapsed());
+        let took = began.elapsed();
+        self.meter.gateway_call(name, class, took);
+        if let Some(span) = span {
+            self.meter.call_ended(span, name, class, took);
+        }
     }
 }
 
@@ -190,6 +203,14 @@ impl FailedTries {
         }
         tokio::time::sleep(backoff).await;
         RetryDecision::Attempt
+    }
+}
+
+/// The call in its span, so that the gateway is told of it.
+fn in_span<'a, T: 'a>(span: Option<RequestTrace>, call: Calling<'a, T>) -> Calling<'a, T> {
+    match span {
+        None => call,
+        span => Box::pin(Scoped::new(span, call)),
     }
 }
 

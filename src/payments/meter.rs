@@ -4,12 +4,23 @@
 
 use crate::ids::PurchaseId;
 use crate::payments::gateway::{CallClass, GatewayCall};
+use crate::trace::RequestTrace;
 use std::time::Duration;
 
 /// Measurements of payments. It is called on the hot path: count and return.
 pub trait Meter: Send + Sync + 'static {
     /// A call to the gateway ended or timed out after `took`.
     fn gateway_call(&self, call: GatewayCall, class: CallClass, took: Duration);
+
+    /// The trace of a call that begins now, at a span of its own; `None`: it is not recorded.
+    fn call_begins(&self) -> Option<RequestTrace> {
+        None
+    }
+
+    /// The span of a call ended, after `took`.
+    fn call_ended(&self, span: RequestTrace, call: GatewayCall, class: CallClass, took: Duration) {
+        let _ = (span, call, class, took);
+    }
 
     /// A wait for the log ended, before the payment continued or was answered.
     fn log_waited(&self, took: Duration);

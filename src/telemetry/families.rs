@@ -78,6 +78,8 @@ families! {
         "Log lines dropped because stderr was not read in time.";
     LOG_LINES_LEFT_OUT: Counter "holdfast_log_lines_left_out_total" [""]
         "Log lines left out because their event exceeded its rate.";
+    TRACE_SPANS: Counter "holdfast_trace_spans_total" ["`result`"]
+        "Spans of traced requests: taken by the collector, dropped because too many waited, not taken by the collector.";
     CONNECTIONS: Gauge "holdfast_connections" [""]
         "Open connections.";
     CONNECTIONS_MAX: Gauge "holdfast_connections_max" [""]

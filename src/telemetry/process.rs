@@ -59,6 +59,7 @@ pub fn process(out: &mut Exposition) {
 pub fn build(out: &mut Exposition) {
     let built_in = [
         ("kafka", cfg!(feature = "kafka")),
+        ("otlp", cfg!(feature = "otlp")),
         ("postgres", cfg!(feature = "postgres")),
         ("redis-import", cfg!(feature = "redis-import")),
     ];

@@ -10,6 +10,8 @@ mod events;
 mod facts;
 mod limits;
 mod operations;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod receipt_signing;
 mod receipts;
 mod refunds;

@@ -155,6 +155,7 @@ impl Stage {
             connections_max: 1_000,
             segments: None,
             metrics: Arc::new(Metrics::new(3)),
+            tracer: Arc::default(),
             sinks: Arc::new(sinks(&config, &journal)),
             endpoints: Vec::new(),
             webhook_secrets: Arc::new(Secrets::new(Vec::new(), Vec::new())),

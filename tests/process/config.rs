@@ -29,7 +29,12 @@ fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError>
 }
 
 /// What is said of a whole configuration with this section beside it.
-#[cfg(not(all(feature = "kafka", feature = "postgres", feature = "redis-import")))]
+#[cfg(not(all(
+    feature = "kafka",
+    feature = "otlp",
+    feature = "postgres",
+    feature = "redis-import"
+)))]
 pub fn refusal_of(section: &str) -> String {
     refusal(&format!("{WHOLE}\n{section}"), &[])
 }

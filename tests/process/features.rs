@@ -25,6 +25,17 @@ fn kafka_is_refused_in_the_configuration() {
 }
 
 #[test]
+#[cfg(not(feature = "otlp"))]
+fn a_collector_is_refused_in_the_configuration() {
+    let said = refusal_of("[telemetry]\notlp_endpoint = \"http://127.0.0.1:4318\"");
+    assert_eq!(
+        said,
+        "the configuration key `telemetry.otlp_endpoint` is set up, but this program was built without it; \
+         build it with the cargo feature `otlp`, or remove it"
+    );
+}
+
+#[test]
 #[cfg(not(feature = "postgres"))]
 fn postgres_is_refused_in_the_configuration_and_its_schema_is_not_printed() {
     let url = "postgres://shop@127.0.0.1/shop";

@@ -3,7 +3,12 @@
 mod backup;
 mod clock;
 mod config;
-#[cfg(not(all(feature = "kafka", feature = "postgres", feature = "redis-import")))]
+#[cfg(not(all(
+    feature = "kafka",
+    feature = "otlp",
+    feature = "postgres",
+    feature = "redis-import"
+)))]
 mod features;
 mod files;
 mod first_minute;

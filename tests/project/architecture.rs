@@ -56,8 +56,18 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "backup", "engine", "files", "ids", "journal", "money", "payments", "receipts",
-            "report", "time", "webhooks",
+            "backup",
+            "engine",
+            "files",
+            "ids",
+            "journal",
+            "money",
+            "payments",
+            "receipts",
+            "report",
+            "telemetry",
+            "time",
+            "webhooks",
         ],
     ),
     (
@@ -66,7 +76,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "telemetry",
-        &["engine", "ids", "money", "payments", "time", "trace"],
+        &[
+            "causes", "engine", "ids", "money", "payments", "random", "time", "trace",
+        ],
     ),
     (
         "http",
@@ -111,6 +123,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "risk",
             "telemetry",
             "time",
+            "trace",
             "trust",
             "webhooks",
         ],

@@ -59,4 +59,15 @@ pub(super) const OPERATIONS: &[Setting] = &[
         "\"info\"",
         "Log filter: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,hyper=debug`. A level without a target applies to holdfast; libraries log only if they are named.",
     ),
+    text(
+        "telemetry.otlp_endpoint",
+        "",
+        "OpenTelemetry collector that spans of traced requests are sent to by OTLP over HTTP: `http://HOST:4318`, or `https://`; `/v1/traces` is added. Not set: no request is traced here, and a caller's `traceparent` is passed on.",
+    ),
+    number(
+        "telemetry.trace_sample_per_million",
+        "10000",
+        (0, 1_000_000),
+        "How many of a million requests are traced if the caller did not decide. A caller with a valid key decides by the flag in its `traceparent`.",
+    ),
 ];

@@ -15,6 +15,7 @@ use crate::http::wire::body::{self, BodyBounds};
 use crate::ids::Lsn;
 use crate::journal::{CommitGate, Journal};
 use crate::telemetry::metrics::{Entered, Pool, Stage, ThreadCounters};
+use crate::telemetry::tracer::{Spanned, Tracer};
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -28,6 +29,7 @@ pub struct Worker {
     pub journal: Arc<Journal>,
     pub gate: Arc<CommitGate>,
     pub counters: Arc<ThreadCounters>,
+    tracer: Arc<Tracer>,
     bounds: WorkerBounds,
 }
 
@@ -94,9 +96,11 @@ impl Worker {
         journal: &Arc<Journal>,
         gate: Arc<CommitGate>,
         counters: &Arc<ThreadCounters>,
+        tracer: &Arc<Tracer>,
         bounds: WorkerBounds,
     ) -> Arc<Self> {
         Arc::new(Self {
+            tracer: Arc::clone(tracer),
             journal: Arc::clone(journal),
             gate,
             counters: Arc::clone(counters),
@@ -194,7 +198,9 @@ impl Worker {
         let Some(lsn) = lsn else { return Ok(()) };
         let began = Instant::now();
         let waited = self.gate.wait(lsn).await;
-        self.counters.took(Stage::LogWait, began.elapsed());
+        let took = began.elapsed();
+        self.counters.took(Stage::LogWait, took);
+        self.tracer.child_ended(took, Spanned::LogWait);
         waited.map_err(|_| Refusal::StorageUnavailable)
     }
 

@@ -19,6 +19,7 @@ use crate::telemetry::families;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process;
+use crate::telemetry::tracer::Tracer;
 use hyper::http::StatusCode;
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub struct Scrape {
     pub journal: Arc<Journal>,
     pub readiness: Arc<ReadinessCheck>,
     pub metrics: Arc<Metrics>,
+    pub tracer: Arc<Tracer>,
     pub payments: Arc<Payments>,
     pub reconciler: Arc<Reconciler>,
     pub segments: Option<Arc<SegmentJob>>,
@@ -65,6 +67,14 @@ impl Scrape {
         );
         out.single(&families::LOG_LINES_DROPPED, logging::dropped());
         out.single(&families::LOG_LINES_LEFT_OUT, logging::left_out());
+        out.family(&families::TRACE_SPANS);
+        for (result, count) in self.tracer.figures() {
+            out.sample(
+                &families::TRACE_SPANS,
+                &format!("result=\"{result}\""),
+                count,
+            );
+        }
         out.signed_seconds(
             &families::CLOCK_OFFSET,
             self.journal.upkeep().clock_offset_ms(),

@@ -113,6 +113,7 @@ impl Groups {
                 journal: Arc::clone(&core.journal),
                 readiness: readiness(),
                 metrics: Arc::clone(&core.metrics),
+                tracer: Arc::clone(&core.tracer),
                 payments: payments(),
                 reconciler: reconciler(),
                 segments: core.segments.clone(),

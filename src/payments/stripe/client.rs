@@ -190,7 +190,7 @@ impl StripeClient {
         if let Some(key) = call.idempotency_key {
             request = request.header("idempotency-key", key);
         }
-        if let Some(RequestTrace { context, state }) = trace::current_trace() {
+        if let Some(RequestTrace { context, state, .. }) = trace::current_trace() {
             request = request.header("traceparent", context.to_string());
             if let Some(state) = state {
                 request = request.header("tracestate", state.as_str());

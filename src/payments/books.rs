@@ -10,18 +10,33 @@ use crate::money::Amount;
 use crate::payments::gateway::LookupResult;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Paid purchases to compare with the gateway's books.
 #[derive(Debug, Default)]
-pub(super) struct Suspects(Mutex<HashSet<PurchaseId>>);
+pub(super) struct Suspects {
+    purchases: Mutex<HashSet<PurchaseId>>,
+    /// Whether there may be any. Nearly never there are, and all threads would take one lock for each
+    /// payment to find none.
+    some: AtomicBool,
+}
 
 impl Suspects {
+    /// Adds a purchase. A drive that looked a moment before misses it: schedule another one after this.
     pub(super) fn put(&self, purchase: PurchaseId) {
-        self.0.lock().insert(purchase);
+        let mut purchases = self.purchases.lock();
+        purchases.insert(purchase);
+        self.some.store(true, Ordering::Release);
     }
 
     pub(super) fn take(&self, purchase: PurchaseId) -> bool {
-        self.0.lock().remove(&purchase)
+        if !self.some.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut purchases = self.purchases.lock();
+        let taken = purchases.remove(&purchase);
+        self.some.store(!purchases.is_empty(), Ordering::Release);
+        taken
     }
 }
 

@@ -62,12 +62,20 @@ impl Breaker {
 
     /// Whether a call may be sent now.
     pub(super) fn admits(&self) -> bool {
-        self.admits_at(self.began.elapsed())
+        self.is_closed() || self.admits_at(self.began.elapsed())
     }
 
     /// Its state, for metrics and for requests that would begin a payment.
     pub(super) fn circuit(&self) -> Circuit {
+        if self.is_closed() {
+            return Circuit::Closed;
+        }
         self.circuit_at(self.began.elapsed())
+    }
+
+    /// Whether it is closed, which needs no clock.
+    fn is_closed(&self) -> bool {
+        self.opened_ms.load(Relaxed) == 0
     }
 
     /// A call was answered.

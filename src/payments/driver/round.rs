@@ -63,7 +63,10 @@ impl Payments {
             (view, durable_at) = self.means.read(purchase);
         }
         // 4. The gateway's books, if something was reported about the purchase.
-        if end == DriveEnd::Reached && rest == Some(RestReason::Captured) {
+        if end == DriveEnd::Reached
+            && rest == Some(RestReason::Captured)
+            && self.suspects.take(purchase)
+        {
             end = self.compare_books(&view).await?;
             (view, durable_at) = self.means.read(purchase);
         }

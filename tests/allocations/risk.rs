@@ -1,7 +1,6 @@
-//! Evaluating rules, taking features and asking a model allocates nothing, whatever holds: every
-//! allocation of this process is counted.
-//! One test for all: the count is the process's.
+//! Evaluating rules, taking features and asking a model allocates nothing, whatever holds.
 
+use crate::allocations;
 use holdfast::engine::counter::{By, Counted, Counter};
 use holdfast::engine::features::Features;
 use holdfast::engine::risk::attempt::Past;
@@ -14,30 +13,6 @@ use holdfast::money::Currency;
 use holdfast::risk::model::parse;
 use holdfast::risk::{SHIPPED, compile};
 use holdfast::time::UnixMs;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call goes on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 const MORE: &str = "
 [[rule]]
 name = \"long\"
@@ -87,17 +62,17 @@ fn evaluating_allocates_nothing() {
     let declined = Counter::new(Counted::Declined, By::Card).expect("there is one");
     velocity.count(declined, &facts.named, 0, 9);
     let _ = compiled.set.evaluate(&facts, &counts);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     let mut met = 0;
     for _ in 0..1_000 {
         let found = compiled.set.evaluate(&facts, &counts);
         met += u32::from(found.strictest().is_some());
     }
-    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocated = allocations() - before;
     assert_eq!((met, allocated), (1_000, 0));
 
     let models = [LOGISTIC, TREES].map(|text| parse(text).expect("it is fine").model);
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     let mut sum = 0;
     for _ in 0..1_000 {
         let features = Features::take(&facts, Past::default(), &counts);
@@ -106,6 +81,6 @@ fn evaluating_allocates_nothing() {
             .map(|model| model.score(&features).get())
             .sum::<u32>();
     }
-    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocated = allocations() - before;
     assert_eq!((sum, allocated), (1_000_000, 0), "each half and half");
 }

@@ -7,6 +7,10 @@
 
 pub mod sale;
 
+/// The program's own: with another one, threads would wait for each other where they do not there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use holdfast::engine::command::PlaceHold;
 use holdfast::engine::event::{Active, AdminAct, IdempotencyKey, Origin, ProductSet};
 use holdfast::engine::metadata::Metadata;
@@ -31,6 +35,8 @@ pub struct Bench {
 impl Bench {
     /// Opens it in the working directory's file system, not in memory.
     pub fn open() -> Self {
+        // As the program does.
+        let _ = rustix::thread::disable_transparent_huge_pages(true);
         let directory = tempfile::tempdir_in(".").expect("a temporary directory");
         let options = JournalOptions::new(directory.path());
         let journal = Journal::open(options, &mut |_| {}).expect("the directory opens");

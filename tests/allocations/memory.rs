@@ -45,7 +45,7 @@ fn what_is_kept_takes_no_more_memory_than_before() {
     let count = wanted.as_ref().map_or(COUNT, |it| it.parse().unwrap());
     let figures = [
         each(count, |sale, number| sale.hold(number, Some(key(number)))),
-        each(count, Sale::buy),
+        each(count, MeasuredJournal::buy),
         each(count, |sale, number| sale.refuse(number, Some(key(number)))),
         key_bytes(count),
         velocity_bytes(count),
@@ -61,14 +61,14 @@ fn what_is_kept_takes_no_more_memory_than_before() {
 }
 
 /// Bytes that `one` leaves in a journal of its own, a call.
-fn each(count: u64, one: impl Fn(&Sale, u64)) -> u64 {
-    let sale = Sale::open();
+fn each(count: u64, one: impl Fn(&MeasuredJournal, u64)) -> u64 {
+    let sale = MeasuredJournal::open();
     grown(count, || (0..count).for_each(|number| one(&sale, number)))
 }
 
 /// A second key for each buyer.
 fn key_bytes(count: u64) -> u64 {
-    let sale = Sale::open();
+    let sale = MeasuredJournal::open();
     let refuse = |keys: u64| {
         (0..count).for_each(|number| sale.refuse(number, Some(key(keys + number))));
     };
@@ -95,12 +95,12 @@ fn grown(count: u64, work: impl FnOnce()) -> u64 {
 }
 
 /// A journal with a product that is for sale and one that is sold out.
-struct Sale {
+struct MeasuredJournal {
     journal: Arc<Journal>,
     _directory: tempfile::TempDir,
 }
 
-impl Sale {
+impl MeasuredJournal {
     fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = JournalOptions::new(directory.path());

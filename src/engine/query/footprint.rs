@@ -10,23 +10,23 @@ use crate::engine::shared::velocity::KEY_BYTES;
 use crate::engine::state::buyer::Buyer;
 use crate::engine::state::keys::KeyEntry;
 use crate::engine::state::profile::Profile;
-use crate::engine::state::purchase::{BuyerIndex, Happened, Payment};
+use crate::engine::state::purchase::{BuyerIndex, Payment};
 use crate::engine::state::purchases::STORED_BYTES;
 use crate::engine::words::settings::Bounds;
-use crate::ids::{Digest16, SHARD_COUNT, UserId};
+use crate::ids::{Digest16, SHARD_COUNT};
 use crate::time::UnixMs;
 
 /// Tables and lists double when they are full: for each entry there may be as much unused room.
 const GROWTH: usize = 2;
 /// Entries of a B-tree that is filled in order: each leaf is half full.
 const TREE: usize = 2;
-/// Steps of a plain purchase's history, as its list grows.
-const STEPS: usize = 8;
+/// What a plain purchase's history takes beside its record.
+const HISTORY_BYTES: usize = 40;
 
 /// One buyer: the record, its table entry, their attempts and their profile.
 const fn buyer_bytes(rate_count: u32) -> usize {
     size_of::<Buyer>()
-        + GROWTH * (size_of::<(UserId, BuyerIndex)>() + size_of::<Option<Box<Buyer>>>())
+        + GROWTH * (size_of::<(u32, BuyerIndex)>() + size_of::<Option<Box<Buyer>>>())
         + GROWTH * rate_count as usize * size_of::<UnixMs>()
         + size_of::<Profile>()
 }
@@ -36,7 +36,7 @@ const PURCHASE_BYTES: usize = STORED_BYTES
     + GROWTH * size_of::<usize>()
     + TREE * size_of::<(u64, u32)>()
     + size_of::<Payment>()
-    + STEPS * size_of::<Happened>();
+    + HISTORY_BYTES;
 
 /// One key: its entry, and its places in the queues of the shard and the buyer.
 const IDEMPOTENCY_KEY_BYTES: usize = GROWTH
@@ -44,8 +44,9 @@ const IDEMPOTENCY_KEY_BYTES: usize = GROWTH
 
 // There are millions of each.
 const _: () = {
-    assert!(size_of::<Buyer>() <= 344, "a buyer grew");
-    assert!(STORED_BYTES <= 232, "a purchase grew");
+    assert!(size_of::<Buyer>() <= 280, "a buyer grew");
+    assert!(STORED_BYTES <= 176, "a purchase grew");
+    assert!(size_of::<Payment>() <= 224, "a payment grew");
     assert!(size_of::<KeyEntry>() <= 64, "a key grew");
 };
 

@@ -15,7 +15,7 @@ impl Shard {
     pub fn open_payments(&self) -> impl Iterator<Item = (PurchaseId, UnixMs)> + '_ {
         self.opened().map(|(id, purchase)| {
             let last = purchase.history.last();
-            let last = last.map(|last| self.corrections().today(last));
+            let last = last.map(|last| self.corrections().today(&last));
             (id, last.unwrap_or_default())
         })
     }
@@ -75,7 +75,7 @@ impl Shard {
         let purchases = self.under_review().iter().filter_map(|sequence| {
             let purchase = self.at_place(*sequence)?;
             let last = purchase.history.last()?;
-            Some(self.corrections().today(last))
+            Some(self.corrections().today(&last))
         });
         purchases.min()
     }

@@ -148,7 +148,7 @@ impl Purchase {
             Units::Held => Standing::Open,
             Units::None => Standing::NothingTaken,
             Units::Sold => {
-                let captured = |it: &&Happened| it.step == Step::PaymentCaptured;
+                let captured = |it: &Happened| it.step == Step::PaymentCaptured;
                 let step = self.history.iter().find(captured);
                 let step = step.expect("units are sold by a capture");
                 Standing::Captured(step.lsn)

@@ -67,7 +67,7 @@ impl Shard {
         let history: Vec<HistoryEntry> = until
             .map(|it| HistoryEntry {
                 at: it.at,
-                today: self.corrections().today(it),
+                today: self.corrections().today(&it),
                 step: it.step,
                 lsn: it.lsn,
             })
@@ -102,7 +102,7 @@ impl Shard {
             capture: payment.and_then(|payment| payment.capture.clone()),
             captured: purchase.captured_money(),
             receipt_key: payment.and_then(|payment| payment.receipt_key.clone()),
-            signing_key: post_capture.and_then(|it| it.signing_key.clone()),
+            signing_key: payment.and_then(|payment| payment.signing_key.clone()),
             request: shown.as_ref().map(|it| it.request),
             declines: purchase.decline_views(id, as_of),
             review: review_of(purchase),

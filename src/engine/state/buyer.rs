@@ -1,7 +1,8 @@
 //! Owns a buyer as stored in their shard, besides their purchases.
 //!
 //! Invariants: what is derived from purchases and keys says so, and no image has it; tallies hold
-//! no zeroes. Deliberately absent: where a buyer is stored (`buyers`).
+//! no zeroes; lists keep their usual one or two entries in place. Deliberately absent: where a buyer is
+//! stored (`buyers`).
 
 use crate::engine::event::{Pause, Rating, RetryAdvice};
 use crate::engine::state::catalogue::{ProductIndex, PromotionIndex};
@@ -15,29 +16,30 @@ use crate::ids::{CardToken, UserId};
 use crate::money::Tokens;
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
-use std::collections::VecDeque;
+use smallvec::SmallVec;
+use std::ops::DerefMut;
 
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Buyer {
     pub(in crate::engine) user: UserId,
     /// The latest attempts, oldest first, at most the rate limit's count.
-    pub(in crate::engine) attempts: VecDeque<UnixMs>,
+    pub(in crate::engine) attempts: SmallVec<[UnixMs; 2]>,
     /// Units of open holds and standing purchases by product; no zeroes.
-    pub(in crate::engine) committed: Vec<(ProductIndex, u32)>,
+    pub(in crate::engine) committed: SmallVec<[(ProductIndex, u32); 2]>,
     /// Promotion uses by promotion; no zeroes.
-    pub(in crate::engine) promotion_uses: Vec<(PromotionIndex, u32)>,
+    pub(in crate::engine) promotion_uses: SmallVec<[(PromotionIndex, u32); 2]>,
     /// What was bought, in money: derived from the purchases.
     pub(in crate::engine) spending: Spending,
     /// When each of the buyer's purchases was paid, by sequence, oldest first: derived from them.
-    pub(in crate::engine) captures: Vec<(UnixMs, u64)>,
+    pub(in crate::engine) captures: SmallVec<[(UnixMs, u64); 1]>,
     /// Number of stored purchases: derived from them.
     pub(in crate::engine) owned: u32,
     /// Since when no state of the buyer is left; `None` while some is: derived.
     pub(in crate::engine) idle: Option<Idle>,
     /// Holds that are neither paid nor being paid, by sequence: derived from the purchases.
-    pub(in crate::engine) held: Vec<u64>,
+    pub(in crate::engine) held: SmallVec<[u64; 2]>,
     /// When each of the buyer's keys is forgotten: derived from the keys.
-    pub(in crate::engine) key_dues: VecDeque<UnixMs>,
+    pub(in crate::engine) key_dues: SmallVec<[UnixMs; 2]>,
     /// What only few buyers have.
     pub(in crate::engine) more: Option<Box<BuyerMore>>,
     /// The operator's pause and rating.
@@ -53,15 +55,15 @@ impl Buyer {
     pub(in crate::engine) fn new(user: UserId) -> Self {
         Self {
             user,
-            attempts: VecDeque::new(),
-            committed: Vec::new(),
-            promotion_uses: Vec::new(),
+            attempts: SmallVec::new(),
+            committed: SmallVec::new(),
+            promotion_uses: SmallVec::new(),
             spending: Spending::default(),
-            captures: Vec::new(),
+            captures: SmallVec::new(),
             owned: 0,
             idle: None,
-            held: Vec::new(),
-            key_dues: VecDeque::new(),
+            held: SmallVec::new(),
+            key_dues: SmallVec::new(),
             more: None,
             risk: None,
             segmented: None,
@@ -83,9 +85,9 @@ impl Buyer {
         if let Some(counted) = purchase.counted(corrections) {
             self.spending.add(counted);
         }
-        let captured = |it: &&Happened| it.step == Step::PaymentCaptured;
+        let captured = |it: &Happened| it.step == Step::PaymentCaptured;
         if let Some(paid) = purchase.history.iter().find(captured) {
-            self.captures.push((corrections.today(paid), sequence));
+            self.captures.push((corrections.today(&paid), sequence));
         }
     }
 
@@ -104,7 +106,7 @@ impl Buyer {
         if more.is_some_and(owns) {
             return None;
         }
-        let tried = self.attempts.back().copied();
+        let tried = self.attempts.last().copied();
         let seen = self.profile.as_ref().map(|it| it.last_seen);
         let declined = more.and_then(|it| it.declines.last()).map(|it| it.at);
         let since = [tried, seen, declined].into_iter().flatten().max();
@@ -169,19 +171,42 @@ pub(in crate::engine) fn tally_of<K: PartialEq + Copy>(tallies: &[(K, u32)], key
         .map_or(0, |(_, tally)| *tally)
 }
 
+/// A list of tallies, on the heap or in place.
+pub(in crate::engine) trait Tallies<K>:
+    DerefMut<Target = [(K, u32)]> + Extend<(K, u32)>
+{
+    /// The order of the rest may change.
+    fn take_out(&mut self, place: usize);
+}
+
+impl<K> Tallies<K> for Vec<(K, u32)> {
+    fn take_out(&mut self, place: usize) {
+        self.swap_remove(place);
+    }
+}
+
+impl<K, const N: usize> Tallies<K> for SmallVec<[(K, u32); N]>
+where
+    [(K, u32); N]: smallvec::Array<Item = (K, u32)>,
+{
+    fn take_out(&mut self, place: usize) {
+        self.swap_remove(place);
+    }
+}
+
 pub(in crate::engine) fn tally_add<K: PartialEq + Copy>(
-    tallies: &mut Vec<(K, u32)>,
+    tallies: &mut impl Tallies<K>,
     key: K,
     more: u32,
 ) {
     match tallies.iter_mut().find(|(named, _)| *named == key) {
         Some((_, tally)) => *tally += more,
-        None => tallies.push((key, more)),
+        None => tallies.extend([(key, more)]),
     }
 }
 
 pub(in crate::engine) fn tally_take<K: PartialEq + Copy>(
-    tallies: &mut Vec<(K, u32)>,
+    tallies: &mut impl Tallies<K>,
     key: K,
     less: u32,
 ) {
@@ -189,6 +214,6 @@ pub(in crate::engine) fn tally_take<K: PartialEq + Copy>(
     let place = place.expect("what is given back was tallied when it was taken");
     tallies[place].1 -= less;
     if tallies[place].1 == 0 {
-        tallies.swap_remove(place);
+        tallies.take_out(place);
     }
 }

@@ -8,8 +8,9 @@ use crate::engine::state::buyer::Buyer;
 use crate::engine::state::purchase::BuyerIndex;
 use crate::ids::UserId;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 use std::ops::{Index, IndexMut};
 
 /// Maximum number of buyers in one shard. An image that names a slot beyond is refused, so that it
@@ -21,7 +22,19 @@ pub(in crate::engine) struct Buyers {
     /// Boxed, so that growing copies little and a forgotten buyer frees their memory.
     kept: Vec<Option<Box<Buyer>>>,
     free: BTreeSet<u32>,
-    places: HashMap<UserId, BuyerIndex, FixedState>,
+    /// The slot of each user, found by the hash of their id; the id is in the slot alone. Half of the
+    /// hash stands beside it, so that growing touches no buyer.
+    places: HashTable<(u32, BuyerIndex)>,
+}
+
+fn hash_of(user: &UserId) -> u32 {
+    let hash = FixedState::default().hash_one(user.as_str());
+    u32::try_from(hash >> 32).expect("32 bits are left")
+}
+
+/// The table's hash of a kept one: both its ends must vary.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 impl Buyers {
@@ -31,13 +44,27 @@ impl Buyers {
 
     /// The slot of `user`.
     pub(in crate::engine) fn place(&self, user: &UserId) -> Option<BuyerIndex> {
-        self.places.get(user).copied()
+        self.place_under(hash_of(user), user)
+    }
+
+    fn place_under(&self, hash: u32, user: &UserId) -> Option<BuyerIndex> {
+        let found = self.places.find(spread(hash), |(kept, place)| {
+            *kept == hash && self[*place].user == *user
+        });
+        found.map(|(_, place)| *place)
+    }
+
+    fn note_place(&mut self, hash: u32, place: BuyerIndex) {
+        let rehash = |(kept, _): &(u32, BuyerIndex)| spread(*kept);
+        let entry = (hash, place);
+        self.places.insert_unique(spread(hash), entry, rehash);
     }
 
     /// The slot of `user`, created if there is none.
     pub(in crate::engine::state) fn place_or_new(&mut self, user: &UserId) -> BuyerIndex {
-        if let Some(place) = self.places.get(user) {
-            return *place;
+        let hash = hash_of(user);
+        if let Some(place) = self.place_under(hash, user) {
+            return place;
         }
         let buyer = Some(Box::new(Buyer::new(user.clone())));
         let place = if let Some(place) = self.free.pop_first() {
@@ -48,7 +75,7 @@ impl Buyers {
             self.kept.push(buyer);
             place.expect("buyers are bounded below 2^32")
         };
-        self.places.insert(user.clone(), BuyerIndex(place));
+        self.note_place(hash, BuyerIndex(place));
         BuyerIndex(place)
     }
 
@@ -65,14 +92,14 @@ impl Buyers {
         if (number as usize) < self.kept.len() {
             return Err("place: it is not behind the one before");
         }
-        if self.places.contains_key(user) {
+        if self.place(user).is_some() {
             return Err("user: it is there twice");
         }
         let behind = u32::try_from(self.kept.len()).expect("it is at most the number");
         self.free.extend(behind..number);
         self.kept.resize_with(number as usize, || None);
         self.kept.push(Some(Box::new(Buyer::new(user.clone()))));
-        self.places.insert(user.clone(), place);
+        self.note_place(hash_of(user), place);
         Ok(())
     }
 
@@ -80,7 +107,9 @@ impl Buyers {
     pub(in crate::engine::state) fn remove(&mut self, place: BuyerIndex) {
         let buyer = self.kept[place.0 as usize].take();
         let buyer = buyer.expect("a place is somebody's until they are forgotten");
-        self.places.remove(&buyer.user);
+        let hash = hash_of(&buyer.user);
+        let noted = self.places.find_entry(spread(hash), |(_, it)| *it == place);
+        noted.expect("each buyer's slot is noted once").remove();
         self.free.insert(place.0);
     }
 

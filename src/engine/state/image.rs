@@ -21,8 +21,8 @@ use crate::engine::words::lifecycle::{PurchaseState, Stands, next_state};
 use crate::ids::{Digest16, PurchaseId, ShardId, UserId};
 use crate::time::UnixMs;
 use rkyv::{Archive, Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::cmp::Reverse;
-use std::collections::VecDeque;
 
 /// A shard's whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Archive, Serialize, Deserialize)]
@@ -126,7 +126,7 @@ impl Shard {
         let purchases = self.purchases.from(0);
         let purchases = purchases.map(|(sequence, purchase)| PurchaseImage {
             sequence,
-            purchase: purchase.clone(),
+            purchase: purchase.to_image(),
         });
         ShardImage {
             buyers: buyers.collect(),
@@ -203,7 +203,7 @@ impl Shard {
             }
             tally_add(&mut buyer.committed, *product, *units);
         }
-        buyer.attempts = VecDeque::from(image.attempts);
+        buyer.attempts = SmallVec::from_vec(image.attempts);
         buyer.more = image.more;
         buyer.risk = image.risk;
         buyer.segmented = image.segmented;
@@ -248,7 +248,7 @@ impl Shard {
             self.open.insert(sequence);
         }
         buyer.owned += 1;
-        self.purchases.insert(sequence, purchase);
+        self.purchases.insert(sequence, purchase.of_image());
         Ok(())
     }
 

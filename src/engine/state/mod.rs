@@ -9,6 +9,7 @@ pub(in crate::engine) mod buyers;
 pub mod catalogue;
 pub(in crate::engine) mod corrections;
 pub(in crate::engine) mod disputes;
+pub(in crate::engine) mod history;
 pub mod image;
 pub(in crate::engine) mod keys;
 pub mod profile;

@@ -8,6 +8,7 @@ use crate::engine::event::{
     RefundFailure, Restock, ReturnedMoney, VoidCause, VoidStuckCause,
 };
 use crate::engine::state::catalogue::{ProductIndex, PromotionIndex};
+use crate::engine::state::history::PurchaseHistory;
 use crate::engine::state::tries::Tries;
 use crate::engine::words::dispute::Dispute;
 use crate::engine::words::lifecycle::{PurchaseState, Stands, Step, Units, next_state, stands};
@@ -48,7 +49,7 @@ pub struct Purchase {
     pub(in crate::engine) payment: Option<Box<Payment>>,
     /// Payments that ended with nothing charged.
     pub(in crate::engine) tries: Option<Box<Tries>>,
-    pub(in crate::engine) history: Vec<Happened>,
+    pub(in crate::engine) history: PurchaseHistory,
     /// What only few purchases have.
     pub(in crate::engine) post_capture: Option<Box<PostCapture>>,
     /// What only some payments have.
@@ -101,7 +102,8 @@ pub struct PostCapture {
     pub(in crate::engine) differing: Option<DifferingCapture>,
     /// What the gateway had captured without goods, and refunded.
     pub(in crate::engine) returned: Option<ReturnedMoney>,
-    pub(in crate::engine) signing_key: Option<ReceiptSigner>,
+    /// In images only: in memory it is the payment's.
+    pub(in crate::engine::state) signing_key: Option<ReceiptSigner>,
     /// Reward tokens that it brought, and how many were clawed back.
     pub(in crate::engine) tokens: Tokens,
     pub(in crate::engine) tokens_asked_back: Tokens,
@@ -190,6 +192,10 @@ pub struct Payment {
     pub(in crate::engine) capture_before: Option<UnixMs>,
     pub(in crate::engine) capture: Option<CaptureId>,
     pub(in crate::engine) receipt_key: Option<ReceiptKeyId>,
+    /// What signs the receipt. An image has it in [`PostCapture`], which most purchases would have for
+    /// this alone.
+    #[rkyv(with = rkyv::with::Skip)]
+    pub(in crate::engine) signing_key: Option<ReceiptSigner>,
     /// The buyer's address, until the outcome is known. Most payments have none any more; archived,
     /// that takes four bytes.
     #[rkyv(with = rkyv::with::MapNiche<rkyv::with::AsBox, rkyv::niche::niching::Null>)]
@@ -239,6 +245,29 @@ pub struct Happened {
 }
 
 impl Purchase {
+    /// As an image has it.
+    pub(in crate::engine::state) fn to_image(&self) -> Self {
+        let mut image = self.clone();
+        let signer = image.payment.as_mut().and_then(|it| it.signing_key.take());
+        if signer.is_some() {
+            image.post_capture_mut().signing_key = signer;
+        }
+        image
+    }
+
+    /// As memory has it.
+    pub(in crate::engine::state) fn of_image(mut self) -> Self {
+        if let (Some(payment), Some(more)) = (&mut self.payment, &mut self.post_capture)
+            && more.signing_key.is_some()
+        {
+            payment.signing_key = more.signing_key.take();
+            if **more == PostCapture::default() {
+                self.post_capture = None;
+            }
+        }
+        self
+    }
+
     pub fn state(&self) -> PurchaseState {
         self.state
     }

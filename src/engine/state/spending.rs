@@ -16,6 +16,7 @@ use crate::engine::words::lifecycle::PurchaseState;
 use crate::ids::{CardToken, DeviceId};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
+use smallvec::SmallVec;
 
 /// Days of every time zone begin at a multiple of this.
 const QUARTER_MS: u64 = 900_000;
@@ -63,12 +64,16 @@ impl Purchase {
     }
 }
 
+/// The sums of a buyer; most buyers have only holds, and none.
 #[derive(Clone, Debug, Default)]
-pub(in crate::engine) struct Spending {
+pub(in crate::engine) struct Spending(Option<Box<Sums>>);
+
+#[derive(Clone, Debug, Default)]
+struct Sums {
     /// By currency; wide, so that no number of purchases overflows it.
-    lifetime: Vec<(Currency, u128)>,
+    lifetime: SmallVec<[(Currency, u128); 1]>,
     /// By quarter of an hour and currency, in this order.
-    quarters: Vec<((u64, Currency), u128)>,
+    quarters: SmallVec<[((u64, Currency), u128); 1]>,
     /// Number of purchases that count.
     purchases: u32,
 }
@@ -83,15 +88,47 @@ impl Spending {
         if before == after {
             return;
         }
+        let sums = self.0.get_or_insert_default();
         if let Some(counted) = after {
-            self.add(counted);
+            sums.add(counted);
         }
         if let Some(counted) = before {
-            self.take(counted);
+            sums.take(counted);
         }
     }
 
     pub(in crate::engine::state) fn add(&mut self, counted: CountedPurchase) {
+        self.0.get_or_insert_default().add(counted);
+    }
+
+    /// What was bought in `currency` since `day_start`, which must be recent.
+    pub(in crate::engine) fn since(&self, day_start: UnixMs, currency: Currency) -> Amount {
+        let sums = self.0.as_ref();
+        narrow(sums.map_or(0, |it| it.since(day_start, currency)))
+    }
+
+    /// What was bought in `currency` in all.
+    pub(in crate::engine) fn lifetime(&self, currency: Currency) -> Amount {
+        let mut sums = self.0.iter().flat_map(|it| &it.lifetime);
+        let sum = sums.find(|(it, _)| *it == currency);
+        narrow(sum.map_or(0, |(_, sum)| *sum))
+    }
+
+    /// The currencies with any sum.
+    pub(in crate::engine) fn currencies(&self) -> impl Iterator<Item = Currency> {
+        let sums = self.0.iter().flat_map(|it| &it.lifetime);
+        let counting = sums.filter(|(_, sum)| *sum > 0);
+        counting.map(|(currency, _)| *currency)
+    }
+
+    /// Number of purchases that count.
+    pub(in crate::engine) fn purchases(&self) -> u32 {
+        self.0.as_ref().map_or(0, |it| it.purchases)
+    }
+}
+
+impl Sums {
+    fn add(&mut self, counted: CountedPurchase) {
         self.purchases += 1;
         let more = wide(counted.amount);
         let CountedPurchase { at, currency, .. } = counted;
@@ -123,34 +160,12 @@ impl Spending {
         }
     }
 
-    /// What was bought in `currency` since `day_start`, which must be recent.
-    pub(in crate::engine) fn since(&self, day_start: UnixMs, currency: Currency) -> Amount {
+    fn since(&self, day_start: UnixMs, currency: Currency) -> u128 {
         let from = quarter(day_start);
         let begin = self.quarters.partition_point(|((it, _), _)| *it < from);
         let of_day = self.quarters[begin..].iter();
-        narrow(
-            of_day
-                .filter(|((_, it), _)| *it == currency)
-                .map(|(_, sum)| *sum)
-                .sum(),
-        )
-    }
-
-    /// What was bought in `currency` in all.
-    pub(in crate::engine) fn lifetime(&self, currency: Currency) -> Amount {
-        let sum = self.lifetime.iter().find(|(it, _)| *it == currency);
-        narrow(sum.map_or(0, |(_, sum)| *sum))
-    }
-
-    /// The currencies with any sum.
-    pub(in crate::engine) fn currencies(&self) -> impl Iterator<Item = Currency> {
-        let counting = self.lifetime.iter().filter(|(_, sum)| *sum > 0);
-        counting.map(|(currency, _)| *currency)
-    }
-
-    /// Number of purchases that count.
-    pub(in crate::engine) fn purchases(&self) -> u32 {
-        self.purchases
+        let in_currency = of_day.filter(|((_, it), _)| *it == currency);
+        in_currency.map(|(_, sum)| *sum).sum()
     }
 }
 
@@ -231,8 +246,9 @@ mod tests {
         assert_eq!(sums(&spending), (0, 103));
         assert!(
             spending
-                .quarters
+                .0
                 .iter()
+                .flat_map(|sums| &sums.quarters)
                 .all(|((it, _), _)| *it > 3 * DAY / QUARTER_MS)
         );
     }

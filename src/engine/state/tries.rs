@@ -140,8 +140,8 @@ impl Purchase {
 
     /// The position of its latest payment's start.
     pub(in crate::engine) fn payment_start(&self) -> Option<Happened> {
-        let started = |it: &&Happened| it.step == Step::PaymentStarted;
-        self.history.iter().rfind(started).copied()
+        let started = |it: &Happened| it.step == Step::PaymentStarted;
+        self.history.iter().filter(started).last()
     }
 
     /// Number of payments that ended with nothing charged.

@@ -3,6 +3,7 @@
 use crate::engine::event::{AttemptRefused, Flow, HoldPlaced};
 use crate::engine::state::buyer::tally_add;
 use crate::engine::state::catalogue::{Catalogue, ProductIndex, PromotionIndex};
+use crate::engine::state::history::PurchaseHistory;
 use crate::engine::state::keys::KeyOutcome;
 use crate::engine::state::purchase::{BuyerIndex, Extras, Happened, Purchase};
 use crate::engine::state::shard::Shard;
@@ -95,10 +96,9 @@ impl Shard {
 
     pub(super) fn count_attempt(&mut self, buyer: BuyerIndex, at: UnixMs, limits: Limits) {
         let attempts = &mut self.buyers[buyer].attempts;
-        attempts.push_back(at);
-        while attempts.len() > limits.rate_count as usize {
-            attempts.pop_front();
-        }
+        attempts.push(at);
+        let over = attempts.len().saturating_sub(limits.rate_count as usize);
+        attempts.drain(..over);
     }
 
     pub(in crate::engine::state) fn buyer_index(&mut self, user: &UserId) -> BuyerIndex {
@@ -138,11 +138,11 @@ fn begun(placed: &HoldPlaced, owners: Owners, state: PurchaseState, stamp: Stamp
         expires_at: placed.expires_at,
         payment: None,
         tries: None,
-        history: vec![Happened {
+        history: PurchaseHistory::starting(Happened {
             at: stamp.at,
             lsn: stamp.lsn,
             step: Step::HoldPlaced,
-        }],
+        }),
         post_capture: None,
         particulars: None,
         extras: extras.kept(),

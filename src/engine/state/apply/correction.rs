@@ -87,7 +87,7 @@ impl Shard {
         }
         for entry in self.keys.values() {
             let owner = &mut self.buyers[entry.owner];
-            owner.key_dues.push_back(entry.forget_at);
+            owner.key_dues.push(entry.forget_at);
         }
     }
 }

@@ -117,7 +117,7 @@ impl Shard {
             return None;
         }
         let last = purchase.history.last()?;
-        let ended_at = self.corrections.today(last);
+        let ended_at = self.corrections.today(&last);
         Some((ended_at, self.purchases.sequence(place)))
     }
 

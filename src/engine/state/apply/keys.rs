@@ -32,7 +32,7 @@ impl Shard {
             forget_at,
         };
         self.keys.insert(key.scope, entry);
-        self.buyers[owner].key_dues.push_back(forget_at);
+        self.buyers[owner].key_dues.push(forget_at);
         self.key_expiries.push_back((forget_at, key.scope));
         self.note_idle(owner);
     }
@@ -94,7 +94,7 @@ impl Shard {
         self.key_expiries.push_back((entry.forget_at, scope));
         let (owner, forget_at, names) = (entry.owner, entry.forget_at, entry.outcome.names());
         self.keys.insert(scope, entry);
-        self.buyers[owner].key_dues.push_back(forget_at);
+        self.buyers[owner].key_dues.push(forget_at);
         self.name(names);
     }
 }

@@ -50,6 +50,7 @@ impl Shard {
         payment.quote = captured.quote;
         payment.capture = Some(captured.capture.clone());
         payment.receipt_key = Some(captured.receipt_key.clone());
+        payment.signing_key.clone_from(&captured.signing_key);
         payment.ip = None;
         self.note_capture(place, stamp.at);
         self.apply_captured_more(place, captured);
@@ -106,6 +107,7 @@ fn new_payment(started: &PaymentStarted, quote: Quote) -> Box<Payment> {
         capture_before: None,
         capture: None,
         receipt_key: None,
+        signing_key: None,
         ip: started.origin.ip,
     })
 }

@@ -30,12 +30,8 @@ impl Shard {
     ) {
         let purchase = &mut self.purchases[place];
         let buyer = purchase.buyer;
-        if captured.signing_key.is_some() || captured.tokens > Tokens::NONE {
-            let post_capture = purchase.post_capture_mut();
-            post_capture.signing_key.clone_from(&captured.signing_key);
-            post_capture.tokens = captured.tokens;
-        }
         if captured.tokens > Tokens::NONE {
+            purchase.post_capture_mut().tokens = captured.tokens;
             let more = self.buyer_more(buyer);
             more.debt = more.debt.minus(captured.debt_paid);
             more.tokens = more.tokens.plus(captured.tokens.minus(captured.debt_paid));

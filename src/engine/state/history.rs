@@ -222,7 +222,9 @@ mod tests {
             });
             let steps: Vec<_> = steps.collect();
             let mut history = PurchaseHistory::default();
-            steps.iter().for_each(|it| history.push(*it));
+            for happened in &steps {
+                history.push(*happened);
+            }
             prop_assert_eq!(&history.iter().collect::<Vec<_>>(), &steps);
             prop_assert_eq!(history.last(), steps.last().copied());
             let archived = rkyv::to_bytes::<rkyv::rancor::Error>(&history).expect("memory");

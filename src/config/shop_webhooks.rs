@@ -41,12 +41,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<Vec<EndpointSettings
                 "is the same for two entries; give each endpoint a name of its own",
             ));
         }
-        shown.push(json!({
-            "sink": endpoint.sink,
-            "url": endpoint.url.uri().to_string(),
-            "events": endpoint.kinds,
-            "secret": HIDDEN,
-        }));
+        shown.push(shown_entry(&endpoint));
         endpoints.push(endpoint);
         Ok(())
     })?;
@@ -58,6 +53,25 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<Vec<EndpointSettings
     }
     reader.show(LIST, shown.into());
     Ok(endpoints)
+}
+
+/// Everything, since a reload tells by it what has changed, but what is secret.
+fn shown_entry(endpoint: &EndpointSettings) -> serde_json::Value {
+    json!({
+        "sink": endpoint.sink,
+        "url": endpoint.url.without_query(),
+        "events": endpoint.kinds,
+        "secret": HIDDEN,
+        "keys": endpoint.keys.len(),
+        "allow_private": endpoint.addresses == AddressRule::PrivateToo,
+        "ca_file": endpoint.ca_file,
+        "connect_timeout_ms": endpoint.connect_timeout.as_millis(),
+        "answer_timeout_ms": endpoint.answer_timeout.as_millis(),
+        "retry_max_ms": endpoint.retry_after_max.as_millis(),
+        "give_up_after_s": endpoint.give_up_after_ms / 1_000,
+        "parallel_max": endpoint.parallel_max,
+        "waiting_max": endpoint.waiting_max,
+    })
 }
 
 fn endpoint(reader: &ConfigReader<'_>, table: &Table) -> Result<EndpointSettings, ConfigError> {

@@ -2,16 +2,19 @@
 //! what a backup that runs across it has, and a refund that came back in what is lost.
 
 use crate::feed::log_of;
+use crate::webhooks::endpoint;
 use serde_json::{Value, json};
 use std::path::Path;
 use support::copies::{Scene, accept, assert_waits, caught_up, ready, sell, sink, status, stopped};
 use support::money::{purchase_of, until_status};
 use support::postgres_server::Postgres;
 use support::postgres_server::tables::{assert_tables_are_the_log, events};
+use support::receiver::{HookReply, Receiver};
 use support::stripe_server::hooks::Webhooks;
 use support::stripe_server::{SECRET_KEY, StripeServer};
 use support::{ADMIN, Request, Server, binary, until};
 
+const CAPTURED: &str = "holdfast.purchase.captured.v1";
 const CARD: &str = "pm_card_visa";
 const HOOK_SECRET: &str = "whsec_of_the_test_of_copies";
 
@@ -132,6 +135,40 @@ fn a_backup_that_runs_across_the_order_restores_the_history_that_goes_on() {
     let of = figures["of_generation"].as_str().unwrap();
     assert!(of.starts_with("2-"), "{figures}");
     assert!(log_of(&restored) == log_of(&scene.data()));
+}
+
+/// A backup has no cursor, and what was not delivered must not be lost.
+#[test]
+fn webhooks_that_waited_when_the_machine_was_lost_are_delivered_by_the_restored_copy() {
+    let store = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/a", store.path().display());
+    let receiver = Receiver::start();
+    receiver.answer(|_| HookReply::status(503));
+    let scene = Scene::new(&format!(
+        "{}[backup]\nto = \"{url}\"\nevery_ms = 100\n",
+        endpoint("shop", &receiver.url(), "")
+    ));
+    let mut server = scene.start();
+    server.put_product("drop", 1_000);
+    sell(&server, 3, "before");
+    until("deliveries are refused", || {
+        (receiver.all().len() >= 3).then_some(())
+    });
+    until_shipped(&server);
+    server.kill();
+    drop(server);
+    std::fs::rename(scene.data(), scene.aside()).unwrap();
+    restore(&url, &scene.data());
+
+    receiver.answer(|_| HookReply::status(200));
+    let server = scene.start();
+    server.log.wait_for("sink_begins").unwrap();
+    until("every buyer's capture has arrived", || {
+        let accepted = receiver.accepted();
+        let captures = accepted.iter().filter(|it| it.json()["type"] == CAPTURED);
+        (captures.count() == 3).then_some(())
+    });
+    stopped(server);
 }
 
 fn until_shipped(server: &Server) {

@@ -365,7 +365,8 @@ fn an_endpoint_says_how_long_to_wait_and_one_that_is_new_hears_of_nothing_old() 
 fn a_ping_shows_the_answer_and_the_latest_tries_are_listed() {
     let receiver = Receiver::start();
     let keys = format!("secrets = [\"whsk_{}\"]", Base64::encode_string(&SEED));
-    let server = setup(&endpoint("shop", &receiver.url(), &keys)).start();
+    let with_token = format!("{}?token=of-the-shop", receiver.url());
+    let server = setup(&endpoint("shop", &with_token, &keys)).start();
     server.put_product("drop", 100);
     let test = || post(&server, "/admin/sinks/webhooks_shop/test", &json!({})).json();
     let pinged = test();
@@ -376,6 +377,14 @@ fn a_ping_shows_the_answer_and_the_latest_tries_are_listed() {
     let (ping, _) = receiver.all()[0].clone();
     assert_eq!(pinged["id"], ping.id());
     assert_eq!(ping.json()["type"], "holdfast.ping");
+    assert_eq!(ping.path, "/hooks?token=of-the-shop");
+    for path in ["/admin/sinks", "/admin/config"] {
+        let shown = server.ask(&Request::get(path).key(ADMIN)).text();
+        assert!(
+            shown.contains("/hooks?…") && !shown.contains("of-the-shop"),
+            "{shown}"
+        );
+    }
     receiver.answer(|_| HookReply::status(500));
     let pinged = test();
     assert_eq!(
@@ -408,7 +417,7 @@ fn a_ping_shows_the_answer_and_the_latest_tries_are_listed() {
     assert_eq!(listed[0]["attempt"], listed.len());
 
     let endpoint = &sink(&server, "webhooks_shop")["endpoint"];
-    assert_eq!(endpoint["url"], receiver.url().as_str());
+    assert_eq!(endpoint["url"], format!("{}?…", receiver.url()));
     let public = SigningKey::from_bytes(&SEED).verifying_key();
     let public = format!("whpk_{}", Base64::encode_string(public.as_bytes()));
     assert_eq!(endpoint["public_keys"], json!([public]));

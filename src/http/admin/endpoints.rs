@@ -59,7 +59,7 @@ impl EndpointCalls {
 pub(super) fn endpoint_json(endpoint: &WebhookEndpoint) -> Value {
     let settings = endpoint.settings();
     json!({
-        "url": settings.url.uri().to_string(),
+        "url": settings.url.without_query(),
         "events": settings.kinds,
         "keys": settings.keys.len(),
         "public_keys": endpoint.public_keys(),

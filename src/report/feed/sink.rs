@@ -241,7 +241,7 @@ pub struct Sink<C, D> {
 pub enum Begins {
     /// At the log's beginning: it gets everything that the log has.
     AtTheBeginning,
-    /// At the log's end: what was before it was set up is history.
+    /// At the log's end: what was before it was set up is history. In a restored log at its beginning.
     AtTheEnd,
 }
 

@@ -266,7 +266,17 @@ impl Sinks {
 
     fn new_state(&self, name: &'static str, begins: Begins) -> Result<SinkState, FeedError> {
         let mut state = SinkState::new(name, self.journal.log_id(), self.journal.generation());
-        if begins == Begins::AtTheEnd {
+        // A restored log comes without cursors: what the sink had not delivered is in it, and what it had
+        // goes out once more under the same id.
+        let is_restored = self.journal.history().generations().len() > 1;
+        if begins == Begins::AtTheEnd && is_restored {
+            tracing::warn!(
+                event = "sink_begins",
+                sink = name,
+                "the log was restored and has no cursor of this sink: it begins where the log does, and \
+                 repeats what it had delivered, with the same ids"
+            );
+        } else if begins == Begins::AtTheEnd {
             let end = self.journal.tail().durable_lsn();
             state.at = self.journal.history().cursor_at(end)?.into();
             // At once: after a crash the end is another one.

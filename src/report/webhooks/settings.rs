@@ -109,6 +109,14 @@ impl EndpointUrl {
             _ => Err(BadEndpointUrl::Form),
         }
     }
+    /// As operators and auditors see it. What stands behind `?` is often a token of the shop's.
+    pub fn without_query(&self) -> String {
+        let text = self.0.to_string();
+        match text.split_once('?') {
+            Some((place, _)) => format!("{place}?…"),
+            None => text,
+        }
+    }
 
     pub const fn uri(&self) -> &Uri {
         &self.0

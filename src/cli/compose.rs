@@ -14,6 +14,7 @@ use crate::payments::settings::{PaymentSettings, ReviewSettings};
 use crate::random::Random;
 use crate::receipts::{self, Ed25519Key, KeyUnread, PublicKey, Sealer, SealerError};
 use crate::reconcile::{JobSettings, ReconcileLimits};
+use crate::report::feed::files::{self, Orphan};
 use crate::report::feed::{self, CursorError, FeedSettings, Sinks};
 use crate::report::jsonl;
 #[cfg(feature = "kafka")]
@@ -97,6 +98,27 @@ pub(super) struct StartedSinks {
     pub(super) endpoints: Vec<Arc<WebhookEndpoint>>,
 }
 
+/// What a sink put off is tried again by that sink alone: one that was renamed or removed says so.
+fn tell_of_orphans(sinks: &Sinks) {
+    match files::orphans(sinks.folder().path(), |name| sinks.has(name)) {
+        Ok(orphans) => {
+            for Orphan { sink, waiting } in orphans {
+                tracing::warn!(
+                    event = "sink_orphaned",
+                    sink,
+                    waiting,
+                    "a sink that is not configured any more left files in the data directory; what waits \
+                     there is not delivered: configure it again, or remove its files (docs/webhooks.md)"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(
+            event = "sink_orphaned",
+            "sinks that are not configured any more cannot be looked for: {error}"
+        ),
+    }
+}
+
 /// Starts every configured sink. The endpoints of webhooks are sinks, too.
 pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<StartedSinks, Failure> {
     let (storage, report) = (&config.storage, &config.report);
@@ -142,6 +164,7 @@ pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<StartedSi
         ))?;
         endpoints.push(endpoint);
     }
+    tell_of_orphans(&sinks);
     Ok(StartedSinks {
         sinks: Arc::new(sinks),
         endpoints,

@@ -196,6 +196,45 @@ fn a_kill_loses_nothing_and_repeats_have_the_same_ids() {
 }
 
 #[test]
+fn a_renamed_endpoint_does_not_lose_silently_what_waits() {
+    let receiver = Receiver::start();
+    let dir = tempfile::tempdir().unwrap();
+    let start = |name: &str| {
+        let endpoints = endpoint(name, &receiver.url(), "");
+        setup(&endpoints).data_dir(dir.path()).start()
+    };
+    receiver.answer(|_| HookReply::status(503));
+    let mut server = start("shop");
+    server.put_product("drop", 100);
+    buy(&server, "ana", 0);
+    let file = dir
+        .path()
+        .join("sinks/webhooks_shop.put_off/webhooks_shop.jsonl");
+    until("it waits in the file", || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        (text.lines().count() == 1).then_some(())
+    });
+    server.kill();
+    receiver.answer(|_| HookReply::status(200));
+    let orphans = |log: Vec<String>| -> Vec<(Value, Value)> {
+        let lines = log.iter().filter_map(|it| serde_json::from_str(it).ok());
+        lines
+            .filter(|it: &Value| it["event"] == "sink_orphaned")
+            .map(|it| (it["sink"].clone(), it["waiting"].clone()))
+            .collect()
+    };
+    let (_, log) = start("store").stop();
+    assert_eq!(orphans(log), [(json!("webhooks_shop"), json!(1))]);
+    assert!(receiver.accepted().is_empty());
+
+    // Under its old name it arrives.
+    let server = start("shop");
+    accepted_of(&receiver, "ana", 1);
+    let (_, log) = server.stop();
+    assert_eq!(orphans(log), [(json!("webhooks_store"), json!(0))]);
+}
+
+#[test]
 fn what_is_not_accepted_in_time_is_a_dead_letter_and_the_next_one_follows() {
     let receiver = Receiver::start();
     let more = "give_up_after_s = 1\nretry_max_ms = 100";

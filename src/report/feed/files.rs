@@ -1,4 +1,5 @@
-//! Owns verifying the files of sinks in a stopped data directory: cursors and dead letters.
+//! Owns verifying the files of sinks in a stopped data directory, cursors and dead letters, and finding
+//! those of sinks that do not run any more.
 //!
 //! Invariants: nothing is written; what a start would refuse is reported as damaged; no cursor is
 //! past the end of the log or belongs to another log (I7). Deliberately absent: the content of the
@@ -7,6 +8,7 @@
 use super::cursor::{self, CursorError, SinkState, log_id_text};
 use super::dead_letters::{self, LetterError};
 use crate::ids::Lsn;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,6 +91,34 @@ pub fn verify(data_dir: &Path, log_id: Option<u64>, end: Lsn) -> Result<SinkFile
         }
     }
     Ok(found)
+}
+
+/// What a sink that does not run left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    pub sink: String,
+    /// Deliveries that it has put off, and which nobody tries again.
+    pub waiting: usize,
+}
+
+/// The sinks with files in `folder`, where the cursors are, that do not run.
+pub fn orphans(folder: &Path, runs: impl Fn(&str) -> bool) -> Result<Vec<Orphan>, SinkFilesError> {
+    let mut waiting = BTreeMap::new();
+    for (_, sink) in named(folder, "cursor")? {
+        waiting.insert(sink, 0);
+    }
+    waiting.retain(|sink, _| !runs(sink));
+    for (put_off, sink) in named(folder, PUT_OFF)? {
+        if runs(&sink) {
+            continue;
+        }
+        let count: &mut usize = waiting.entry(sink).or_default();
+        for (path, _) in named(&put_off, "jsonl")? {
+            *count += dead_letters::verify(&path)?;
+        }
+    }
+    let orphan = |(sink, waiting)| Orphan { sink, waiting };
+    Ok(waiting.into_iter().map(orphan).collect())
 }
 
 /// Files in `folder` that end with `.extension`, and their names without it.

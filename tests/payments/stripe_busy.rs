@@ -100,7 +100,7 @@ fn at_the_gateways_limit_every_good_card_is_captured() {
 fn without_pacing_refused_calls_continue_in_the_background() {
     const BUYERS: usize = 100;
     let stripe = StripeServer::start();
-    stripe.limit(150);
+    stripe.limit(50);
     let server = config(&stripe, "retries_max = 1", "requests_per_s = 0").start();
     server.put_product("drop", 1_000);
     everybody_buys(&server, BUYERS);

@@ -22,6 +22,7 @@ use crate::receipts::Sealer;
 use crate::report::attempt::metadata_json;
 use crate::report::event_bytes;
 use crate::report::feed::sink::{Convert, Fed, Unfit};
+use crate::time::UnixMs;
 use std::sync::Arc;
 
 /// The reason of attempts that a risk rule blocked.
@@ -47,7 +48,10 @@ impl Convert for ToRows {
             lsn: fed.entry.lsn,
             at: fed.entry.at,
         };
-        let mut rows = Rows::default();
+        let mut rows = Rows {
+            day: day_of(at.at),
+            ..Rows::default()
+        };
         audit(fed, &mut rows.audit);
         self.fill(&fed.entry.event, at, &mut rows)?;
         Ok(Some(rows))
@@ -56,6 +60,11 @@ impl Convert for ToRows {
     fn bytes(rows: &Rows) -> usize {
         rows.bytes()
     }
+}
+
+fn day_of(at: UnixMs) -> i32 {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    i32::try_from(at.get() / DAY_MS).unwrap_or(i32::MAX)
 }
 
 fn audit(fed: &Fed, into: &mut Vec<u8>) {

@@ -3,7 +3,8 @@
 //! Invariants: the cursor moves from exactly its last position, in the transaction that writes the
 //! rows, so every event is written once, even if a batch is repeated or another process writes; a
 //! commit whose response was lost is recognized by the cursor; a redriven event is written only if
-//! the audit log does not have it.
+//! the audit log does not have it; an event of any month can be written, and none comes back to a
+//! month that the operator has dropped.
 
 use super::connect::{Connected, connect};
 use super::encode::{HEADER, TRAILER, bigint};
@@ -20,7 +21,7 @@ use crate::report::feed::cursor::log_id_text;
 use crate::report::feed::sink::{Batch, Class, Deliver, Delivered, Placed, Purpose, SinkRecord};
 use bytes::Bytes;
 use futures_util::SinkExt;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::pin::pin;
 use tokio_postgres::{Statement, Transaction};
 
@@ -39,6 +40,8 @@ struct Session {
     /// The text form in the cursor's row.
     generation: String,
     statements: Statements,
+    /// Days whose months were made in this session.
+    days: BTreeSet<i32>,
 }
 
 /// The prepared statements of a session: for tables that only grow, and, by way of a temporary
@@ -55,6 +58,8 @@ struct Statements {
     risks: Changing,
     /// Sets the terms of products and promotions from their events in the audit log.
     terms: Statement,
+    /// Makes the months of days.
+    months: Statement,
 }
 
 /// A table whose rows change.
@@ -182,8 +187,24 @@ impl Session {
             log_id,
             generation,
             statements,
+            days: BTreeSet::new(),
         };
         Ok((session, cursor))
+    }
+
+    /// Makes the partitions of these rows' months, once a day: what has none goes to the partition
+    /// for everything. Before the transaction, so that its locks end at once.
+    async fn make_months(&mut self, items: &[Placed<Rows>]) -> Result<(), PostgresError> {
+        let days: BTreeSet<i32> = items.iter().map(|it| it.item.day).collect();
+        let new: Vec<i32> = days.difference(&self.days).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let client = &self.connected.client;
+        let made = client.execute(&self.statements.months, &[&new]).await;
+        made.map_err(PostgresError::doing("making the partitions of a month"))?;
+        self.days.extend(new);
+        Ok(())
     }
 
     async fn write(
@@ -193,6 +214,7 @@ impl Session {
         to: Cursor,
     ) -> Result<(), PostgresError> {
         let doing = PostgresError::doing;
+        self.make_months(items).await?;
         let transaction = self.connected.client.transaction().await;
         let transaction = transaction.map_err(doing("beginning a transaction"))?;
         let (before, after) = (bigint(from), bigint(to.lsn));
@@ -243,6 +265,7 @@ impl Session {
 
     async fn write_again(&mut self, items: &[Placed<Rows>]) -> Result<(), PostgresError> {
         let doing = PostgresError::doing;
+        self.make_months(items).await?;
         let transaction = self.connected.client.transaction().await;
         let transaction = transaction.map_err(doing("beginning a transaction"))?;
         let places: Vec<i64> = items.iter().map(|it| bigint(it.lsn)).collect();
@@ -290,6 +313,7 @@ impl Statements {
             uses: changing(connected, &USES, MERGE_USES).await?,
             risks: changing(connected, &RISK, MERGE_RISK).await?,
             terms: prepared(connected, "SELECT holdfast.set_terms($1)").await?,
+            months: prepared(connected, "SELECT holdfast.make_partitions($1)").await?,
         })
     }
 
@@ -395,7 +419,7 @@ fn temporary_tables() -> String {
     [&ATTEMPTS, &TRANSACTIONS, &USES, &RISK].map(table).concat()
 }
 
-const MERGE_ATTEMPTS: &str = "ON CONFLICT (lsn) DO UPDATE SET \
+const MERGE_ATTEMPTS: &str = "ON CONFLICT (lsn, at) DO UPDATE SET \
     result = CASE WHEN excluded.result = 'pending' THEN there.result ELSE excluded.result END, \
     reason = coalesce(excluded.reason, there.reason), \
     ended_lsn = coalesce(excluded.ended_lsn, there.ended_lsn), \

@@ -27,6 +27,11 @@ pub enum PostgresError {
         "cannot migrate the schema: {0}; run the output of `holdfast schema postgres` as its owner, or correct report.postgres.migrator_url"
     )]
     Migration(String),
+    /// The schema was made by another version, before the first release.
+    #[error(
+        "{0}: the schema holdfast was made by another version of this program; move it aside (ALTER SCHEMA holdfast RENAME TO holdfast_before), and the sink fills a new one from the log"
+    )]
+    OtherSchema(String),
     /// The connection failed during a migration.
     #[error("bringing the schema up to date: {0}")]
     MigrationCutOff(String),
@@ -65,7 +70,11 @@ impl PostgresError {
     }
 
     pub(super) fn of_migration(error: &refinery::Error) -> Self {
+        use refinery::error::Kind;
         use std::error::Error;
+        if let Kind::DivergentVersion(..) | Kind::MissingVersion(..) = error.kind() {
+            return Self::OtherSchema(error.to_string());
+        }
         let mut text = error.to_string();
         let mut inner = error.source();
         let mut refused = inner.is_none();
@@ -92,6 +101,7 @@ impl PostgresError {
             Self::Url
             | Self::Authorities(_)
             | Self::Migration(_)
+            | Self::OtherSchema(_)
             | Self::Cursor
             | Self::OtherLog { .. } => Class::Misconfigured,
             Self::CursorElsewhere { .. } | Self::NotOpen | Self::MigrationCutOff(_) => {

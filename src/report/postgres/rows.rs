@@ -25,6 +25,8 @@ pub struct Rows {
     pub(super) risk: Option<Risk>,
     /// The event, if it sets the terms of a product or promotion: its row in the audit log has them.
     pub(super) terms: Option<Lsn>,
+    /// Day of the event, UTC, since 1970: the sink makes its month.
+    pub(super) day: i32,
 }
 
 impl Rows {

@@ -14,7 +14,7 @@ use refinery::{Migration, Runner};
 const HISTORY: &str = "holdfast.schema_history";
 
 /// Every migration: its name (`V`, number, two underscores, description) and its SQL.
-const MIGRATIONS: [(&str, &str); 7] = [
+const MIGRATIONS: [(&str, &str); 8] = [
     ("V1__tables", include_str!("sql/V1__tables.sql")),
     ("V2__segments", include_str!("sql/V2__segments.sql")),
     ("V3__history", include_str!("sql/V3__history.sql")),
@@ -22,6 +22,7 @@ const MIGRATIONS: [(&str, &str); 7] = [
     ("V5__catalogue", include_str!("sql/V5__catalogue.sql")),
     ("V6__questions", include_str!("sql/V6__questions.sql")),
     ("V7__traces", include_str!("sql/V7__traces.sql")),
+    ("V8__partitions", include_str!("sql/V8__partitions.sql")),
 ];
 
 fn migrations() -> [Migration; MIGRATIONS.len()] {
@@ -95,7 +96,7 @@ BEGIN
         IF NOT EXISTS (
             SELECT FROM {HISTORY} WHERE version = {version} AND checksum = '{checksum}'
         ) THEN
-            RAISE EXCEPTION '{migration} has run here as something else'
+            RAISE EXCEPTION '{migration} has run here as something else: move this schema aside (ALTER SCHEMA holdfast RENAME TO holdfast_before), and the sink fills a new one from the log'
                 USING ERRCODE = 'object_not_in_prerequisite_state';
         END IF;
         RETURN;

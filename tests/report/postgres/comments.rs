@@ -14,6 +14,31 @@ too). [reporting.md](reporting.md#postgresql-reportpostgres) explains how they a
 [segments.md](segments.md) how segments are computed. `holdfast_reader` may read all of them.
 ";
 
+const RETENTION: &str = "
+## Retention
+`audit_log`, `purchase_attempts`, `user_actions` and `ledger_entries` are partitioned by month of `at`, UTC. The
+sink makes each month, and the one after it, before it writes; what has no month goes to the partition
+`…_default`, so no row is refused for its time. A query with bounds on `at` reads only its months.
+
+`drop_before` drops all months before one, from `audit_log`, `purchase_attempts` and `user_actions`. It runs as
+`holdfast_migrator`, while the sink goes on; it waits for readers of these tables. Resolve dead letters of
+those months first.
+
+```sql
+SET ROLE holdfast_migrator;
+SELECT holdfast.drop_before('2026-01-01 00:00:00+00');
+RESET ROLE;
+```
+
+- The books stay: `ledger_entries`, `shop_transactions`, `user_rewards`, `promotion_uses`, `risk_profiles`.
+- Events that later ones may need stay in `audit_log`: terms, refunds, disputes, declines.
+- Nothing of a dropped month comes back: a late end of an attempt, or an event out of the dead letters, changes the
+  other tables only. `retention` says from when on the tables are complete.
+- If a restored copy takes back events afterwards, `risk_profiles.risk_blocks` of the buyers concerned is counted from
+  the months that are left.
+- To keep a month elsewhere, copy it first: `pg_dump --table='holdfast.audit_log_2025_12'`.
+";
+
 /// Tables before views, each with its columns in their order.
 const RELATIONS: &str = "SELECT c.oid::bigint, c.relname::text, c.relkind = 'v',
         coalesce(obj_description(c.oid, 'pg_class'), '')
@@ -56,6 +81,7 @@ fn every_table_and_column_has_a_comment_and_the_page_shows_them() {
             let _ = writeln!(page, "| `{column}` | `{kind}` | {meaning} |");
         }
     }
+    page.push_str(RETENTION);
     assert!(without.is_empty(), "without a comment: {without:?}");
     if std::env::var_os("HOLDFAST_BLESS").is_some() {
         std::fs::write(PAGE, &page).unwrap();

@@ -1,5 +1,9 @@
 -- The tables of holdfast's PostgreSQL sink. Everything is derived from the log, by LSN. What tables
 -- and columns mean is in their comments (V4__comments).
+--
+-- The growing tables are partitioned by month of `at`, which is part of their keys. The partition for
+-- everything takes what has no month of its own, so that a row of any instant can be written; months are
+-- made ahead and dropped by V8__partitions.
 
 DO $$
 BEGIN
@@ -37,16 +41,18 @@ CREATE TABLE holdfast.sink_cursor (
 );
 
 CREATE TABLE holdfast.audit_log (
-    lsn bigint PRIMARY KEY,
+    lsn bigint NOT NULL,
     at timestamptz NOT NULL,
     kind text NOT NULL,
     user_id text,
     purchase_id text,
-    event jsonb NOT NULL
-);
+    event jsonb NOT NULL,
+    PRIMARY KEY (lsn, at)
+) PARTITION BY RANGE (at);
+CREATE TABLE holdfast.audit_log_default PARTITION OF holdfast.audit_log DEFAULT;
 
 CREATE TABLE holdfast.purchase_attempts (
-    lsn bigint PRIMARY KEY,
+    lsn bigint NOT NULL,
     at timestamptz NOT NULL,
     flow text NOT NULL CHECK (flow IN ('hold', 'buy', 'refund', 'webhook', 'reward')),
     result text NOT NULL CHECK (result IN ('pending', 'success', 'refused', 'failed')),
@@ -64,8 +70,10 @@ CREATE TABLE holdfast.purchase_attempts (
     request_id text,
     key_owner text,
     ended_lsn bigint,
-    ended_at timestamptz
-);
+    ended_at timestamptz,
+    PRIMARY KEY (lsn, at)
+) PARTITION BY RANGE (at);
+CREATE TABLE holdfast.purchase_attempts_default PARTITION OF holdfast.purchase_attempts DEFAULT;
 
 CREATE TABLE holdfast.shop_transactions (
     purchase_id text PRIMARY KEY,
@@ -122,15 +130,17 @@ CREATE TABLE holdfast.promotion_uses (
 );
 
 CREATE TABLE holdfast.user_actions (
-    lsn bigint PRIMARY KEY,
+    lsn bigint NOT NULL,
     at timestamptz NOT NULL,
     user_id text NOT NULL,
     action text NOT NULL,
     product_id text,
     purchase_id text,
     ip text,
-    device_id text
-);
+    device_id text,
+    PRIMARY KEY (lsn, at)
+) PARTITION BY RANGE (at);
+CREATE TABLE holdfast.user_actions_default PARTITION OF holdfast.user_actions DEFAULT;
 
 CREATE TABLE holdfast.user_rewards (
     lsn bigint PRIMARY KEY,
@@ -170,8 +180,19 @@ CREATE TABLE holdfast.ledger_entries (
     )),
     currency text NOT NULL,
     amount bigint NOT NULL CHECK (amount <> 0),
-    PRIMARY KEY (lsn, entry)
+    PRIMARY KEY (lsn, entry, at)
+) PARTITION BY RANGE (at);
+CREATE TABLE holdfast.ledger_entries_default PARTITION OF holdfast.ledger_entries DEFAULT;
+
+-- From when on the tables that forget have everything.
+CREATE TABLE holdfast.retention (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    kept_from timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE FUNCTION holdfast.kept_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT kept_from FROM holdfast.retention), '-infinity')
+$$;
 
 CREATE INDEX audit_log_purchase ON holdfast.audit_log (purchase_id) WHERE purchase_id IS NOT NULL;
 CREATE INDEX ledger_entries_purchase ON holdfast.ledger_entries (purchase_id);

@@ -366,7 +366,7 @@ CREATE VIEW holdfast.purchase_actions AS
     SELECT l.purchase_id, a.lsn, a.at, a.user_id, a.action, a.product_id,
         t.captured_lsn, t.status
     FROM holdfast.audit_log l
-    JOIN holdfast.user_actions a ON a.lsn = l.lsn
+    JOIN holdfast.user_actions a ON a.lsn = l.lsn AND a.at = l.at
     LEFT JOIN holdfast.shop_transactions t ON t.purchase_id = l.purchase_id
     WHERE l.purchase_id IS NOT NULL;
 
@@ -375,13 +375,13 @@ CREATE VIEW holdfast.purchase_rewards AS
         CASE WHEN l.kind IN ('refund_succeeded', 'refund_returned')
             THEN (l.event->>'refund')::integer END AS refund
     FROM holdfast.user_rewards r
-    LEFT JOIN holdfast.audit_log l ON l.lsn = r.lsn
+    LEFT JOIN holdfast.audit_log l ON l.lsn = r.lsn AND l.at = r.at
     WHERE r.purchase_id IS NOT NULL;
 
 CREATE VIEW holdfast.unlinked AS
     SELECT 'user_actions' AS of, a.lsn, a.purchase_id
     FROM holdfast.user_actions a
-    LEFT JOIN holdfast.audit_log l ON l.lsn = a.lsn
+    LEFT JOIN holdfast.audit_log l ON l.lsn = a.lsn AND l.at = a.at
     WHERE l.lsn IS NULL
         OR (a.user_id, a.purchase_id) IS DISTINCT FROM (l.user_id, l.purchase_id)
         OR (a.action IN ('hold_placed', 'hold_released', 'payment_started'))
@@ -389,10 +389,10 @@ CREATE VIEW holdfast.unlinked AS
     UNION ALL
     SELECT 'user_rewards', r.lsn, r.purchase_id
     FROM holdfast.user_rewards r
-    LEFT JOIN holdfast.audit_log l ON l.lsn = r.lsn
+    LEFT JOIN holdfast.audit_log l ON l.lsn = r.lsn AND l.at = r.at
     LEFT JOIN holdfast.shop_transactions t ON t.purchase_id = r.purchase_id
     LEFT JOIN holdfast.purchase_attempts f ON f.ended_lsn = r.lsn AND f.flow = 'refund'
-    WHERE l.lsn IS NULL
+    WHERE r.at >= holdfast.kept_from() AND (l.lsn IS NULL
         OR (r.user_id, r.purchase_id) IS DISTINCT FROM (l.user_id, l.purchase_id)
         OR (r.reason = 'spent') <> (r.purchase_id IS NULL)
         OR (r.reason, l.kind) NOT IN (('granted', 'payment_captured'), ('spent', 'tokens_spent'),
@@ -401,7 +401,7 @@ CREATE VIEW holdfast.unlinked AS
             ('given_back', 'refund_returned'))
         OR (r.purchase_id IS NOT NULL AND t.user_id IS DISTINCT FROM r.user_id)
         OR (l.kind = 'refund_succeeded'
-            AND (f.purchase_id, f.result) IS DISTINCT FROM (r.purchase_id, 'success'));
+            AND (f.purchase_id, f.result) IS DISTINCT FROM (r.purchase_id, 'success')));
 
 -- Least privilege: nobody but the owner writes what is computed. The writer computes by calling the
 -- functions above, which do nothing else, and says who came late.

@@ -267,6 +267,11 @@ COMMENT ON COLUMN holdfast.unlinked.of IS 'The table: user_actions or user_rewar
 COMMENT ON COLUMN holdfast.unlinked.lsn IS 'LSN of the row.';
 COMMENT ON COLUMN holdfast.unlinked.purchase_id IS 'The purchase that the row names; NULL: none.';
 
+COMMENT ON TABLE holdfast.retention IS 'From when on audit_log, purchase_attempts and user_actions are complete. One row, or none: nothing was dropped.';
+COMMENT ON COLUMN holdfast.retention.only_row IS 'Always true.';
+COMMENT ON COLUMN holdfast.retention.kept_from IS 'Begin of the oldest month that is kept, UTC.';
+COMMENT ON COLUMN holdfast.retention.changed_at IS 'When the months before it were dropped, by the clock of the database.';
+
 COMMENT ON VIEW holdfast.dispute_words IS 'Every event about a dispute, and what it changes.';
 COMMENT ON COLUMN holdfast.dispute_words.purchase_id IS 'The purchase.';
 COMMENT ON COLUMN holdfast.dispute_words.dispute IS 'Number of the dispute within its purchase.';

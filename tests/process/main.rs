@@ -1,8 +1,9 @@
-//! The process and its directory: configuration, reload, logging, files, faults of the disk, clock and backup.
+//! The process and its directory: configuration, reload, logging, files, faults of the disk, clock, backup and documents.
 
 mod backup;
 mod clock;
 mod config;
+mod documents;
 #[cfg(not(all(
     feature = "kafka",
     feature = "otlp",

@@ -1,6 +1,6 @@
 //! What documents say holds: the README's session with `curl` works as printed, against the real
 //! binary; the tests that docs/reliability.md and CONTRIBUTING.md name are there, and so are the
-//! paths that CONTRIBUTING.md, docs/architecture.md and the decisions name.
+//! paths that CONTRIBUTING.md, docs/architecture.md and the decisions name; links lead somewhere.
 
 use std::process::Command;
 use support::{SHOP, Server, Setup};
@@ -162,4 +162,56 @@ fn run(server: &Server, session: &str) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}\n{script}");
     String::from_utf8(output.stdout).expect("answers are UTF-8")
+}
+
+/// The words of a heading as its link has them.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter_map(|it| match it {
+        ' ' => Some('-'),
+        '-' | '_' => Some(it),
+        _ if it.is_alphanumeric() => Some(it.to_ascii_lowercase()),
+        _ => None,
+    });
+    kept.collect()
+}
+
+#[test]
+fn every_document_is_in_the_table_of_contents_and_every_link_leads_somewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let contents = include_str!("../../docs/README.md");
+    let mut documents = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    for entry in std::fs::read_dir(root.join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let is_listed = contents.contains(&format!("({name})")) || name == "README.md";
+        assert!(is_listed, "docs/README.md does not name {name}");
+        documents.extend((name.ends_with(".md")).then_some(path));
+    }
+    let mut broken = Vec::new();
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        let links = text.split("](").skip(1);
+        for link in links.filter_map(|it| it.split(')').next()) {
+            if link.starts_with("http") || link.contains(' ') {
+                continue;
+            }
+            let (file, part) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => document.clone(),
+                _ => document.parent().unwrap().join(file),
+            };
+            let Ok(there) = std::fs::read_to_string(&target) else {
+                if !target.is_dir() {
+                    broken.push(format!("{}: {link}", document.display()));
+                }
+                continue;
+            };
+            let headings = there.lines().filter_map(|it| it.strip_prefix('#'));
+            let mut anchors = headings.map(|it| anchor(it.trim_start_matches('#').trim()));
+            if !part.is_empty() && !anchors.any(|it| it == part) {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }

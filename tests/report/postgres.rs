@@ -646,7 +646,7 @@ fn the_printed_schema_may_be_run_on_whatever_is_there_and_auto_goes_on_from_it()
     caught_up(&server);
     stopped(server, |_| {});
     let expected = history();
-    assert_eq!(expected.len(), 7);
+    assert_eq!(expected.len(), 8);
     let tables = || -> Vec<String> {
         postgres.column(
             "SELECT concat_ws(' ', table_name, column_name, data_type)

@@ -5,7 +5,7 @@ use super::{a_days_business, admin, caught_up, printed, setup};
 use serde_json::json;
 use support::postgres_server::Postgres;
 use support::wall_clock::WallClock;
-use support::{ADMIN, Request, until};
+use support::{ADMIN, Request, Server, until};
 
 /// The recipe of the page, for months before this one.
 fn recipe(month: &str) -> String {
@@ -66,16 +66,7 @@ fn months_are_dropped_by_the_recipe_the_sink_goes_on_and_nothing_comes_back() {
     assert_eq!(old("purchase_attempts"), 0);
     assert_eq!(old("user_actions"), 0);
     assert_eq!(old("ledger_entries"), ledger, "the books stay");
-    let kinds: Vec<String> = postgres.column(&format!(
-        "SELECT DISTINCT kind FROM holdfast.audit_log WHERE at < {month} ORDER BY kind"
-    ));
-    let needed = [
-        "payment_declined",
-        "product_set",
-        "promotion_set",
-        "refund_succeeded",
-    ];
-    assert_eq!(kinds, needed);
+    assert_what_is_needed_stays(&postgres, &month);
 
     // Out of the dead letters: the purchase and its books, but no attempt in a month that is gone.
     let redrive = json!({"sink": "postgres"});
@@ -84,15 +75,7 @@ fn months_are_dropped_by_the_recipe_the_sink_goes_on_and_nothing_comes_back() {
     let body = json!({"amount": 100, "previously_refunded": 0, "reason": "late"});
     admin(&server, &path, &body);
     caught_up(&server);
-    let left = Request::get("/admin/dead-letters?sink=postgres").key(ADMIN);
-    until("the dead letters are delivered", || {
-        let listed = server.ask(&left).json();
-        listed["dead_letters"]
-            .as_array()
-            .unwrap()
-            .is_empty()
-            .then_some(())
-    });
+    until_no_letter_is_left(&server);
     assert_eq!(
         count(&postgres, "shop_transactions WHERE user_id = 'eve'"),
         1
@@ -105,7 +88,12 @@ fn months_are_dropped_by_the_recipe_the_sink_goes_on_and_nothing_comes_back() {
         assert_eq!(count(&postgres, view), 0, "{view}");
     }
 
-    // A month is dropped once, whole, and not before the sink is there.
+    assert_other_months_are_refused(&postgres, &month);
+    server.stop();
+}
+
+/// A month is dropped once, whole, and not before the sink is there; and not by the sink.
+fn assert_other_months_are_refused(postgres: &Postgres, month: &str) {
     for (other, state) in [
         (format!("{month} + interval '1 day'"), "22023"),
         (format!("{month} - interval '1 month'"), "55000"),
@@ -122,7 +110,32 @@ fn months_are_dropped_by_the_recipe_the_sink_goes_on_and_nothing_comes_back() {
     let drop = format!("SELECT holdfast.drop_before({month})");
     let refused = postgres.try_query_as("sink", &drop).unwrap_err();
     assert_eq!(refused.code().unwrap().code(), "42501", "{refused}");
-    server.stop();
+}
+
+/// Events that later ones may need.
+fn assert_what_is_needed_stays(postgres: &Postgres, month: &str) {
+    let kinds: Vec<String> = postgres.column(&format!(
+        "SELECT DISTINCT kind FROM holdfast.audit_log WHERE at < {month} ORDER BY kind"
+    ));
+    let needed = [
+        "payment_declined",
+        "product_set",
+        "promotion_set",
+        "refund_succeeded",
+    ];
+    assert_eq!(kinds, needed);
+}
+
+fn until_no_letter_is_left(server: &Server) {
+    let left = Request::get("/admin/dead-letters?sink=postgres").key(ADMIN);
+    until("the dead letters are delivered", || {
+        let listed = server.ask(&left).json();
+        listed["dead_letters"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+            .then_some(())
+    });
 }
 
 #[test]

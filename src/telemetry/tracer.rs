@@ -9,6 +9,10 @@
 //!    requests.
 //!
 //! Deliberately absent: the export (`otlp`), and the current trace of a thread (`crate::trace`).
+#![cfg_attr(
+    not(feature = "otlp"),
+    allow(dead_code, reason = "without the export nothing turns it on")
+)]
 
 use crate::ids::RequestId;
 use crate::payments::gateway::{CallClass, GatewayCall};

@@ -463,7 +463,10 @@ fn drive_goes_on_through_a_restart_in_both_loops() {
         assert_eq!(open["scheduled"], 400);
         // What was due in the outage waited for its end.
         assert!(open["latency_ms"]["max"].as_f64() > Some(300.0), "{open}");
-        closed.join().unwrap();
+        // In the closed loop a request is always in flight; in the open one maybe none was.
+        let closed = closed.join().unwrap();
+        let lost = &closed["outcomes"]["connection lost"];
+        assert!(lost.as_u64() > Some(0), "{closed}");
     });
 }
 
@@ -483,10 +486,6 @@ fn through_a_restart(pace: &[&str]) -> Value {
         0,
     );
     let figures: Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
-    assert!(
-        figures["outcomes"]["connection lost"].as_u64() > Some(0),
-        "{said}"
-    );
     assert!(
         figures["done"].as_u64() > Some(100),
         "it did not go on: {said}"

@@ -40,7 +40,7 @@ struct Session {
     /// The text form in the cursor's row.
     generation: String,
     statements: Statements,
-    /// Days whose months were made in this session.
+    /// Days whose months were made over this connection.
     days: BTreeSet<i32>,
 }
 

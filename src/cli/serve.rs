@@ -19,6 +19,7 @@ use crate::config::{Config, Demo, GatewayKind};
 use crate::files::{self, Reach};
 use crate::http::core::{Core, CoreParts};
 use crate::http::ops::recovering::Recovering;
+use crate::http::route;
 use crate::http::server::Server;
 use crate::http::server::tls::Tls;
 use crate::ids::PurchaseId;
@@ -131,6 +132,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let core = parts(config, &journal, &secrets, &started, sealer, gateway, shown)?;
     let (main, admin) = listeners.faces(config, &core, &journal, connections_max);
     core.start_driving()?;
+    core.start_exporting();
     let server = Server::start(&config.server, tls.as_ref(), main, admin)?;
     recovering.stop();
     core.start_reconciling()?;
@@ -337,7 +339,7 @@ fn parts(
     surroundings: Surroundings,
 ) -> Result<Arc<Core>, Failure> {
     // One shard of counters for administration, and one for threads without requests.
-    let metrics = Arc::new(Metrics::new(config.server.workers + 2));
+    let metrics = Arc::new(Metrics::new(config.server.workers + 2, route::served()));
     let tracer = otlp::start(config.otlp.as_ref())?;
     let payable = &journal.settings().payable;
     let mut currencies = config.sale.currencies.iter();
@@ -407,23 +409,29 @@ fn chosen(config: &Config, stripe: Option<Stripe>) -> Result<Chosen, Failure> {
 struct GatewayMeter(Arc<Metrics>, Arc<Tracer>);
 
 impl Meter for GatewayMeter {
-    fn gateway_call(&self, call: GatewayCall, class: CallClass, took: Duration) {
+    fn gateway_call(
+        &self,
+        span: Option<RequestTrace>,
+        call: GatewayCall,
+        class: CallClass,
+        took: Duration,
+    ) {
         let counters = self.0.of_thread();
-        counters.took(Stage::Gateway, took);
+        let traced = span.as_ref().map(|it| it.context);
+        counters.took(Stage::Gateway, took, traced);
         counters.gateway_call(call, class);
+        if let Some(span) = span {
+            self.1.ended(span, took, Spanned::Gateway { call, class });
+        }
     }
 
     fn log_waited(&self, took: Duration) {
-        self.0.of_thread().took(Stage::LogWait, took);
-        self.1.child_ended(took, Spanned::LogWait);
+        let traced = self.1.child_ended(took, Spanned::LogWait);
+        self.0.of_thread().took(Stage::LogWait, took, traced);
     }
 
     fn call_begins(&self) -> Option<RequestTrace> {
         self.1.child()
-    }
-
-    fn call_ended(&self, span: RequestTrace, call: GatewayCall, class: CallClass, took: Duration) {
-        self.1.ended(span, took, Spanned::Gateway { call, class });
     }
 
     fn left_open(&self) {

@@ -1,14 +1,16 @@
-//! Owns where spans of traced requests are sent, and which requests are traced.
+//! Owns where spans and metrics are sent, how often, and which requests are traced.
 
 use super::ConfigError;
 use super::read::{ConfigReader, invalid};
 use crate::telemetry::otlp::OtlpSettings;
+use std::time::Duration;
 
 const ENDPOINT: &str = "telemetry.otlp_endpoint";
 
 pub(super) fn otlp(reader: &mut ConfigReader<'_>) -> Result<Option<OtlpSettings>, ConfigError> {
     let endpoint = reader.text_if_given(ENDPOINT)?;
     let ratio_millionths = reader.small("telemetry.trace_sample_per_million")?;
+    let metrics_every_s = reader.small("telemetry.metrics_every_s")?;
     let Some(endpoint) = endpoint else {
         return Ok(None);
     };
@@ -29,11 +31,12 @@ pub(super) fn otlp(reader: &mut ConfigReader<'_>) -> Result<Option<OtlpSettings>
     if !rest.is_some_and(is_plain) || parsed.is_err() {
         return Err(invalid(
             ENDPOINT,
-            "must be http://HOST[:PORT] or https://HOST[:PORT], with a path if the collector has one; /v1/traces is added",
+            "must be http://HOST[:PORT] or https://HOST[:PORT], with a path if the collector has one; /v1/traces and /v1/metrics are added",
         ));
     }
     Ok(Some(OtlpSettings {
         endpoint: endpoint.trim_end_matches('/').to_owned(),
         ratio_millionths,
+        metrics_every: (metrics_every_s > 0).then(|| Duration::from_secs(metrics_every_s.into())),
     }))
 }

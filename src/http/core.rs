@@ -6,6 +6,7 @@ use super::call::auth::Keys;
 use super::call::worker::WorkerBounds;
 use super::hooks::webhooks::WebhookVerifier;
 use super::ops::capacity::Capacity;
+use super::ops::metrics::Scrape;
 use super::ops::readiness::{NotReady, ReadinessCheck};
 use super::ops::reports::Reports;
 use super::server::tls::Tls;
@@ -165,7 +166,32 @@ impl Core {
         self.payments.stop();
     }
 
-    /// Exports the spans that are left.
+    /// Exports the metrics now and then, if there is a collector.
+    pub fn start_exporting(self: &Arc<Self>) {
+        // Weak: the exporter may outlive the core by a call to a collector that is down.
+        let core = Arc::downgrade(self);
+        let gathered = move || core.upgrade()?.scrape().gathered();
+        self.tracer.export_metrics(Box::new(gathered));
+    }
+
+    /// The sources of all metrics.
+    pub(super) fn scrape(&self) -> Arc<Scrape> {
+        Arc::new(Scrape {
+            journal: Arc::clone(&self.journal),
+            readiness: Arc::clone(&self.readiness),
+            metrics: Arc::clone(&self.metrics),
+            tracer: Arc::clone(&self.tracer),
+            payments: Arc::clone(&self.payments),
+            reconciler: Arc::clone(&self.reconciler),
+            segments: self.segments.clone(),
+            backup: self.backup.clone(),
+            sinks: Arc::clone(&self.sinks),
+            reports: Arc::clone(&self.reports),
+            capacity: Arc::clone(&self.capacity),
+        })
+    }
+
+    /// Exports the spans and metrics that are left.
     pub fn stop_tracing(&self) {
         self.tracer.stop(SPANS_LEFT_TIMEOUT);
     }

@@ -10,6 +10,7 @@ use super::admin::history;
 use super::call::Call;
 use super::call::acting::{Acting, actor, role_of};
 use super::call::auth::{Access, Caller, Known};
+use super::call::seal::Seal;
 use super::call::worker::{InFlightSlot, Worker};
 use super::core::Core;
 use super::route::{self, Groups, Route, RouteMatch, Serves, Who};
@@ -27,17 +28,18 @@ use crate::ids::RequestId;
 use crate::journal::CommitGate;
 use crate::random::Random;
 use crate::telemetry::metrics::{Pool, Stage, ThreadCounters};
+use crate::telemetry::requests::ServedRequest;
 use crate::telemetry::tracer::{CallerTrust, RequestSpan};
 use crate::time::UnixMs;
-use crate::trace::{self, Recording, RequestTrace, Scoped};
+use crate::trace::{self, Recording, RequestTrace, Scoped, TraceContext};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use serde_json::json;
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The window of an API key's rate is a second.
 const KEY_RATE_WAIT_MS: u64 = 1_000;
@@ -82,37 +84,45 @@ impl Front {
                 } else {
                     After::Close
                 };
-                return Err(Seal::of(Access::Open, after).halts(answer));
+                let place = route::served_place(None, &parts.method);
+                return Err(Halted::answered(
+                    answer,
+                    Seal::of(Access::Open, after, place),
+                ));
             }
         };
-        let open = Seal::of(Access::Open, after);
         let found = route::resolve(parts.uri.path());
+        let route = found.as_ref().and_then(|it| it.route(&parts.method));
+        let place = route::served_place(route, &parts.method);
+        let open = Seal::of(Access::Open, after, place);
         let who = found.as_ref().map(RouteMatch::who);
         let who = who.unwrap_or_else(|| Who::of_area(parts.uri.path()));
         if !self.serves.includes(who) {
-            return Err(open.halts(problem(Reason::NotFound, id)));
+            return Err(Halted::answered(problem(Reason::NotFound, id), open));
         }
         // What a path takes is no secret, and who asks by OPTIONS often has no key.
         if let Some(found) = &found
             && parts.method == Method::OPTIONS
         {
-            return Err(open.halts(not_allowed(id, found)));
+            return Err(Halted::answered(not_allowed(id, found), open));
         }
         let access = who.access(&parts.method);
-        let seal = Seal::of(access, after);
+        let seal = Seal { access, ..open };
         let caller = match self.admit(access, &parts, under_way) {
             Ok(caller) => caller,
             Err(reason) => return Err(Box::new(Halted::TurnedDown(reason, parts, seal))),
         };
-        let found = found.ok_or_else(|| seal.halts(problem(Reason::NotFound, id)))?;
-        let route = found.route(&parts.method);
-        let route = route.ok_or_else(|| seal.halts(not_allowed(id, &found)))?;
+        let found = found.ok_or_else(|| Halted::answered(problem(Reason::NotFound, id), seal))?;
+        let route = route.ok_or_else(|| Halted::answered(not_allowed(id, &found), seal))?;
         if access == Access::Shop && !self.core.journal.history().may_sell() {
-            return Err(seal.halts(history::not_accepted(id)));
+            return Err(Halted::answered(history::not_accepted(id), seal));
         }
         let pool = route.pool();
         if !matches!(pool, Pool::Probe | Pool::Admin) && under_way.is_reserved() {
-            return Err(seal.halts(no_place(parts.version, id, under_way)));
+            return Err(Halted::answered(
+                no_place(parts.version, id, under_way),
+                seal,
+            ));
         }
         let call = Call {
             id,
@@ -134,14 +144,17 @@ impl Front {
         halted: Halted,
         under_way: &ActiveRequest,
     ) -> Response<AnswerBody> {
-        let answer = match halted {
-            Halted::Answered(answer, seal) => seal.on(answer),
+        let (answer, seal) = match halted {
+            Halted::Answered(answer, seal) => (answer, seal),
             Halted::TurnedDown(reason, parts, seal) => {
-                seal.on(self.turned_down(reason, seal.access, &parts, id).await)
+                let answer = self.turned_down(reason, seal.access, &parts, id).await;
+                (answer, seal)
             }
         };
         let asks_for_key = answer.asks_for_key();
-        let response = self.leave(Some(began), id, answer, under_way);
+        let took = began.elapsed();
+        self.worker.counters.took(Stage::Request, took, None);
+        let response = self.leave(id, (answer, seal), (took, None), under_way);
         if asks_for_key {
             let peer = under_way.peer();
             self.core.wrong_keys.log(peer, self.core.journal.now());
@@ -154,19 +167,21 @@ impl Front {
     /// Counts an answer on its way out.
     fn leave(
         &self,
-        began: Option<Instant>,
         id: RequestId,
-        answer: Answer,
+        (answer, seal): (Answer, Seal),
+        (took, traced): (Duration, Option<TraceContext>),
         under_way: &ActiveRequest,
     ) -> Response<AnswerBody> {
-        self.worker.counters.answered(answer.status.as_u16());
-        if let Some(began) = began {
-            self.worker.counters.took(Stage::Request, began.elapsed());
-        }
+        self.worker.counters.served(ServedRequest {
+            route: seal.place,
+            status: answer.status.as_u16(),
+            took,
+            traced,
+        });
         if answer.status.is_success() {
             under_way.progressed();
         }
-        answer.into_response(id)
+        seal.on(answer).into_response(id)
     }
 
     /// The answer to an administrative act. The act continues if its client disconnects.
@@ -319,40 +334,18 @@ impl Front {
     }
 }
 
-/// The headers that every answer of a request has.
-#[derive(Copy, Clone)]
-struct Seal {
-    access: Access,
-    after: After,
-}
-
-impl Seal {
-    const fn of(access: Access, after: After) -> Self {
-        Self { access, after }
-    }
-
-    fn halts(self, answer: Answer) -> Box<Halted> {
-        Box::new(Halted::Answered(answer, self))
-    }
-
-    fn on(self, mut answer: Answer) -> Answer {
-        if self.access != Access::Open {
-            // No cache may keep an answer that needs a key.
-            answer = answer.with(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
-        match self.after {
-            After::Open => answer,
-            After::Close => answer.with(CONNECTION, HeaderValue::from_static("close")),
-        }
-    }
-}
-
 /// A request that goes nowhere.
 enum Halted {
     /// This is its answer.
     Answered(Answer, Seal),
     /// Its caller may not.
     TurnedDown(Reason, Parts, Seal),
+}
+
+impl Halted {
+    fn answered(answer: Answer, seal: Seal) -> Box<Self> {
+        Box::new(Self::Answered(answer, seal))
+    }
 }
 
 /// What the trail says of a call that the caller's role does not allow, where it says anything.
@@ -465,15 +458,16 @@ impl Handler for Front {
             // A genuine signature shows as much as a key does.
             under_way.trust();
         }
+        let (took, traced) = (began.elapsed(), span.as_ref().map(|it| it.trace.context));
         if let Some(span) = span {
-            let (status, reason) = (answer.status.as_u16(), answer.reason());
-            self.core
-                .tracer
-                .request_ended(*span, began.elapsed(), id, (status, reason));
+            let result = (answer.status.as_u16(), answer.reason());
+            self.core.tracer.request_ended(*span, took, id, result);
         }
         // A request that waits for an event says nothing of how long requests take.
-        let began = (route != Route::Events).then_some(began);
-        Ok(self.leave(began, id, seal.on(answer), &under_way))
+        if route != Route::Events {
+            self.worker.counters.took(Stage::Request, took, traced);
+        }
+        Ok(self.leave(id, (answer, seal), (took, traced), &under_way))
     }
 }
 

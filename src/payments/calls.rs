@@ -134,11 +134,7 @@ impl Calls {
             // breaker because of it would decline buyers for our own haste.
             Some(Trouble::Busy | Trouble::CircuitOpen) => {}
         }
-        let took = began.elapsed();
-        self.meter.gateway_call(name, class, took);
-        if let Some(span) = span {
-            self.meter.call_ended(span, name, class, took);
-        }
+        self.meter.gateway_call(span, name, class, began.elapsed());
     }
 }
 

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 /// Measurements of payments. It is called on the hot path: count and return.
 pub trait Meter: Send + Sync + 'static {
-    /// A call to the gateway ended or timed out after `took`.
-    fn gateway_call(&self, call: GatewayCall, class: CallClass, took: Duration);
+    /// A call to the gateway ended or timed out after `took`; `span` as it began.
+    fn gateway_call(
+        &self,
+        span: Option<RequestTrace>,
+        call: GatewayCall,
+        class: CallClass,
+        took: Duration,
+    );
 
     /// The trace of a call that begins now, at a span of its own; `None`: it is not recorded.
     fn call_begins(&self) -> Option<RequestTrace> {
         None
-    }
-
-    /// The span of a call ended, after `took`.
-    fn call_ended(&self, span: RequestTrace, call: GatewayCall, class: CallClass, took: Duration) {
-        let _ = (span, call, class, took);
     }
 
     /// A wait for the log ended, before the payment continued or was answered.
@@ -42,7 +43,7 @@ pub trait Meter: Send + Sync + 'static {
 
 /// Measures nothing.
 impl Meter for () {
-    fn gateway_call(&self, _: GatewayCall, _: CallClass, _: Duration) {}
+    fn gateway_call(&self, _: Option<RequestTrace>, _: GatewayCall, _: CallClass, _: Duration) {}
 
     fn log_waited(&self, _: Duration) {}
 

@@ -2,8 +2,8 @@
 //!
 //! Invariants: a family that is rendered stands here, because [`Exposition`] takes nothing else;
 //! the table of metrics in `docs/operations.md` has exactly these rows, and a test holds the two
-//! together. Names begin with `holdfast_` except `purchase_attempt_total` and the conventional
-//! `process_*`; no label holds a user, a card, a product or free text.
+//! together. Names begin with `holdfast_` except `purchase_attempt_total`, the conventional
+//! `process_*` and `http_server_*`; no label holds a user, a card, a product or free text.
 //! Deliberately absent: values, which the callers of [`Exposition`] bring.
 //!
 //! [`Exposition`]: super::exposition::Exposition
@@ -40,10 +40,21 @@ pub struct Family {
     pub labels: &'static str,
     /// The text after `# HELP NAME`.
     pub help: &'static str,
+    /// The name in OTLP: ours, or the conventions'.
+    pub otlp: &'static str,
+}
+
+impl Family {
+    /// The unit in OTLP, which the name says; empty: a number of things.
+    pub fn unit(&self) -> &'static str {
+        let units = [("_seconds", "s"), ("_bytes", "By"), ("_ratio", "1")];
+        let unit = units.iter().find(|(word, _)| self.name.contains(word));
+        unit.map_or("", |(_, unit)| unit)
+    }
 }
 
 macro_rules! families {
-    ($($item:ident: $kind:ident $name:literal [$labels:literal] $help:literal;)*) => {
+    ($($item:ident: $kind:ident $name:literal $(as $otlp:literal)? [$labels:literal] $help:literal;)*) => {
         $(
             #[doc = $help]
             pub const $item: Family = Family {
@@ -51,12 +62,15 @@ macro_rules! families {
                 kind: Type::$kind,
                 labels: $labels,
                 help: $help,
+                otlp: families!(@otlp $name $($otlp)?),
             };
         )*
 
         /// Every family, in the order of the documentation.
         pub const ALL: &[&Family] = &[$(&$item),*];
     };
+    (@otlp $name:literal) => { $name };
+    (@otlp $name:literal $otlp:literal) => { $otlp };
 }
 
 families! {
@@ -64,6 +78,8 @@ families! {
         "Purchase attempts by flow, result and reason; pending ones were answered 202. Replays of an idempotency key are not counted.";
     STAGES: Histogram "holdfast_stage_seconds" ["`stage` shard, log_wait, gateway, request"]
         "Duration of each stage of a request; gateway is one call.";
+    REQUESTS: Histogram "http_server_request_duration_seconds" as "http.server.request.duration" ["`http_request_method`, `http_route`, `http_response_status_code`"]
+        "Duration of HTTP requests by method, route and status, as OpenTelemetry names it; no route: none took the request.";
     ANSWERS: Counter "holdfast_answers_total" ["`class` 2xx, 3xx, 4xx, 5xx"]
         "HTTP responses by status class.";
     UNAUTHORIZED: Counter "holdfast_unauthorized_total" [""]
@@ -80,6 +96,8 @@ families! {
         "Log lines left out because their event exceeded its rate.";
     TRACE_SPANS: Counter "holdfast_trace_spans_total" ["`result`"]
         "Spans of traced requests: taken by the collector, dropped because too many waited, not taken by the collector.";
+    METRIC_EXPORTS: Counter "holdfast_metric_exports_total" ["`result` exported, failed"]
+        "Exports of the metrics to the collector: taken, not taken.";
     CONNECTIONS: Gauge "holdfast_connections" [""]
         "Open connections.";
     CONNECTIONS_MAX: Gauge "holdfast_connections_max" [""]
@@ -236,13 +254,13 @@ families! {
         "Always 1; its labels describe the running program.";
     PROCESS_START: Gauge "process_start_time_seconds" [""]
         "Start of the process, in Unix seconds.";
-    PROCESS_CPU: Counter "process_cpu_seconds_total" [""]
+    PROCESS_CPU: Counter "process_cpu_seconds_total" as "process.cpu.time" [""]
         "Processor time of the process, in user and kernel mode.";
-    PROCESS_RESIDENT: Gauge "process_resident_memory_bytes" [""]
+    PROCESS_RESIDENT: Gauge "process_resident_memory_bytes" as "process.memory.usage" [""]
         "Memory of the process that is in RAM.";
-    PROCESS_VIRTUAL: Gauge "process_virtual_memory_bytes" [""]
+    PROCESS_VIRTUAL: Gauge "process_virtual_memory_bytes" as "process.memory.virtual" [""]
         "Address space of the process.";
-    PROCESS_OPEN_FDS: Gauge "process_open_fds" [""]
+    PROCESS_OPEN_FDS: Gauge "process_open_fds" as "process.unix.file_descriptor.count" [""]
         "Open file descriptors.";
     PROCESS_MAX_FDS: Gauge "process_max_fds" [""]
         "File descriptors that may be open.";

@@ -7,10 +7,12 @@
 
 use super::exposition::Exposition;
 use super::families::{self, Family};
-use super::histogram::{Histogram, HistogramCounts};
+use super::histogram::Histogram;
+use super::requests::{RequestTimes, ServedRequest, ServedRoute};
 use crate::engine::event::Flow;
 use crate::engine::refusal::Refusal;
 use crate::payments::gateway::{CallClass, GatewayCall};
+use crate::trace::TraceContext;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -80,8 +82,8 @@ impl Pool {
     }
 
     /// Its label of a sample.
-    pub fn label(self) -> String {
-        format!("pool=\"{}\"", self.as_str())
+    pub fn label(self) -> [(&'static str, &'static str); 1] {
+        [("pool", self.as_str())]
     }
 }
 
@@ -139,6 +141,7 @@ const CLASSES: [CallClass; 4] = CallClass::ALL;
 pub struct ThreadCounters {
     attempts: [[AtomicU64; ATTEMPTS]; FLOWS.len()],
     stages: [Histogram; 4],
+    requests: RequestTimes,
     answers: [AtomicU64; 6],
     unauthorized: AtomicU64,
     in_flight: [AtomicU64; Pool::ALL.len()],
@@ -155,12 +158,13 @@ pub struct ThreadCounters {
     gateway_calls: [[AtomicU64; CLASSES.len()]; CALLS.len()],
 }
 
-impl Default for ThreadCounters {
-    fn default() -> Self {
+impl ThreadCounters {
+    fn of_routes(count: usize) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
             attempts: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
             stages: std::array::from_fn(|_| Histogram::default()),
+            requests: RequestTimes::of_routes(count),
             answers: std::array::from_fn(|_| zero()),
             unauthorized: zero(),
             in_flight: std::array::from_fn(|_| zero()),
@@ -177,9 +181,7 @@ impl Default for ThreadCounters {
             gateway_calls: std::array::from_fn(|_| std::array::from_fn(|_| zero())),
         }
     }
-}
 
-impl ThreadCounters {
     /// Counts an attempt.
     pub fn attempt(&self, flow: Flow, attempt: AttemptResult) {
         let place = match attempt {
@@ -191,14 +193,15 @@ impl ThreadCounters {
         self.attempts[flow as usize][place].fetch_add(1, Relaxed);
     }
 
-    /// Counts the time that a stage took.
-    pub fn took(&self, stage: Stage, took: Duration) {
-        self.stages[stage as usize].record(took);
+    /// Counts the time that a stage took; `traced` if its span is recorded.
+    pub fn took(&self, stage: Stage, took: Duration, traced: Option<TraceContext>) {
+        self.stages[stage as usize].record(took, traced);
     }
 
-    /// Counts an answer by its status.
-    pub fn answered(&self, status: u16) {
-        self.answers[usize::from(status / 100).min(5)].fetch_add(1, Relaxed);
+    /// Counts an answered request.
+    pub fn served(&self, request: ServedRequest) {
+        self.answers[usize::from(request.status / 100).min(5)].fetch_add(1, Relaxed);
+        self.requests.add(request);
     }
 
     /// Counts a request without a valid key.
@@ -321,15 +324,17 @@ impl Drop for Entered {
 #[derive(Debug)]
 pub struct Metrics {
     shards: Vec<CachePadded<Arc<ThreadCounters>>>,
+    routes: Vec<ServedRoute>,
 }
 
 impl Metrics {
-    /// Counters for `threads` threads, at least one.
-    pub fn new(threads: usize) -> Self {
-        let shards =
-            (0..threads.max(1)).map(|_| CachePadded::new(Arc::new(ThreadCounters::default())));
+    /// Counters for `threads` threads, at least one, which serve these routes.
+    pub fn new(threads: usize, routes: Vec<ServedRoute>) -> Self {
+        let shard = || CachePadded::new(Arc::new(ThreadCounters::of_routes(routes.len())));
+        let shards = (0..threads.max(1)).map(|_| shard());
         Self {
             shards: shards.collect(),
+            routes,
         }
     }
 
@@ -354,17 +359,17 @@ impl Metrics {
         &self.shards[place]
     }
 
-    /// Everything as Prometheus text.
+    /// Adds everything to `out`.
     pub fn render(&self, out: &mut Exposition) {
         self.render_attempts(out);
-        self.render_stages(out);
+        self.render_times(out);
         self.render_gateway_calls(out);
-        out.family(&families::ANSWERS);
-        for class in 2..=5_usize {
+        let answers = out.family(&families::ANSWERS);
+        for (class, word) in [(2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")] {
             let count = self.sum(|shard| &shard.answers[class]);
-            out.sample(&families::ANSWERS, &format!("class=\"{class}xx\""), count);
+            answers.sample(&[("class", word)], count);
         }
-        let counters: [(&Family, Of); 7] = [
+        let counters: [(&'static Family, Of); 7] = [
             (&families::PAYMENTS_LEFT_OPEN, |s| &s.payments_left_open),
             (&families::PAYMENTS_NEGLECTED, |s| &s.payments_neglected),
             (&families::REFUNDS_FAILED_LATE, |s| &s.refunds_failed_late),
@@ -376,12 +381,10 @@ impl Metrics {
         for (family, of) in counters {
             out.single(family, self.sum(of));
         }
-        let family = &families::CONNECTIONS_EVICTED;
-        out.family(family);
+        let evicted = out.family(&families::CONNECTIONS_EVICTED);
         for why in Eviction::ALL {
-            let label = format!("cause=\"{}\"", why.as_str());
             let count = self.sum(|shard| &shard.evicted[why as usize]);
-            out.sample(family, &label, count);
+            evicted.sample(&[("cause", why.as_str())], count);
         }
         out.single(&families::CONNECTIONS, self.sum(|s| &s.connections));
         self.render_pools(out);
@@ -398,58 +401,54 @@ impl Metrics {
             .map(|it| of_pool(|s, n| &s.in_flight[n], *it))
             .sum();
         out.single(&families::IN_FLIGHT, in_flight);
-        let of_pools: [(&Family, OfPool); 3] = [
+        let of_pools: [(&'static Family, OfPool); 3] = [
             (&families::POOL_IN_FLIGHT, |s, n| &s.in_flight[n]),
             (&families::POOL_BODY_BYTES, |s, n| &s.body_bytes[n]),
             (&families::POOL_REFUSED, |s, n| &s.refused_full[n]),
         ];
         for (family, of) in of_pools {
-            out.family(family);
+            let samples = out.family(family);
             for pool in Pool::ALL {
-                out.sample(family, &pool.label(), of_pool(of, pool));
+                samples.sample(&pool.label(), of_pool(of, pool));
             }
         }
     }
 
     fn render_attempts(&self, out: &mut Exposition) {
-        let family = &families::ATTEMPTS;
-        out.family(family);
+        let attempts = out.family(&families::ATTEMPTS);
         for flow in FLOWS {
             for place in 0..ATTEMPTS {
                 let count = self.sum(|shard| &shard.attempts[flow as usize][place]);
                 // A series a possible refusal would be noise; success is there from the start.
                 if count > 0 || place == 0 {
                     let (result, reason) = words_of(place);
-                    let flow = flow.as_str();
-                    let labels = format!("flow=\"{flow}\",result=\"{result}\",reason=\"{reason}\"");
-                    out.sample(family, &labels, count);
+                    let flow = ("flow", flow.as_str());
+                    attempts.sample(&[flow, ("result", result), ("reason", reason)], count);
                 }
             }
         }
     }
 
     fn render_gateway_calls(&self, out: &mut Exposition) {
-        let family = &families::GATEWAY_CALLS;
-        out.family(family);
+        let calls = out.family(&families::GATEWAY_CALLS);
         for call in CALLS {
             for class in CLASSES {
                 let count = self.sum(|shard| &shard.gateway_calls[call as usize][class as usize]);
-                let (call, class) = (call.as_str(), class.as_str());
-                out.sample(family, &format!("call=\"{call}\",class=\"{class}\""), count);
+                let labels = [("call", call.as_str()), ("class", class.as_str())];
+                calls.sample(&labels, count);
             }
         }
     }
 
-    fn render_stages(&self, out: &mut Exposition) {
-        let family = &families::STAGES;
-        out.family(family);
+    fn render_times(&self, out: &mut Exposition) {
+        let stages = out.family(&families::STAGES);
         for stage in Stage::ALL {
-            let mut counts = HistogramCounts::default();
-            for shard in &self.shards {
-                shard.stages[stage as usize].add_to(&mut counts);
-            }
-            out.histogram(family, &format!("stage=\"{}\"", stage.as_str()), &counts);
+            let all = self.shards.iter().map(|it| &it.stages[stage as usize]);
+            stages.times(&[("stage", stage.as_str())], Histogram::together(all));
         }
+        let requests = out.family(&families::REQUESTS);
+        let threads = self.shards.iter().map(|it| &it.requests);
+        RequestTimes::render(&threads, &self.routes, requests);
     }
 
     fn sum(&self, of: impl Fn(&ThreadCounters) -> &AtomicU64) -> u64 {

@@ -3,6 +3,7 @@
 //! Deliberately absent: any report of business facts, which are events in the log. Nothing here
 //! takes a secret, a card, a user or free text from outside as a value.
 
+mod exemplar;
 pub mod exposition;
 pub mod families;
 pub mod histogram;
@@ -12,4 +13,5 @@ pub mod logging;
 pub mod metrics;
 pub mod otlp;
 pub mod process;
+pub mod requests;
 pub mod tracer;

@@ -22,20 +22,34 @@ struct Stat {
     started_ms: u64,
 }
 
+/// When the process started, as far as the kernel says.
+#[cfg(feature = "otlp")]
+pub(super) fn started_at() -> std::time::SystemTime {
+    let text = |path: &str| fs::read_to_string(path).ok();
+    let stat = text("/proc/self/stat").and_then(|it| stat_of(&it));
+    let boot_s = text("/proc/stat").and_then(|it| number_after(&it, "btime "));
+    let now = std::time::SystemTime::now();
+    let (Some(stat), Some(boot_s)) = (stat, boot_s) else {
+        return now;
+    };
+    let since = std::time::Duration::from_millis(boot_s.saturating_mul(1_000) + stat.started_ms);
+    // The kernel says its boot in whole seconds.
+    now.min(std::time::UNIX_EPOCH + since)
+}
+
 /// The families of the process.
 pub fn process(out: &mut Exposition) {
     let text = |path: &str| fs::read_to_string(path).ok();
     let stat = text("/proc/self/stat").and_then(|it| stat_of(&it));
     let boot_s = text("/proc/stat").and_then(|it| number_after(&it, "btime "));
     if let (Some(stat), Some(boot_s)) = (stat, boot_s) {
-        let family = &families::PROCESS_START;
-        out.family(family);
         let start_ms = boot_s.saturating_mul(1_000) + stat.started_ms;
-        out.sample_ms(family, "", start_ms);
+        out.family(&families::PROCESS_START)
+            .sample_ms(&[], start_ms);
     }
     if let Some(stat) = stat {
-        out.family(&families::PROCESS_CPU);
-        out.sample_ms(&families::PROCESS_CPU, "", stat.cpu_ms);
+        out.family(&families::PROCESS_CPU)
+            .sample_ms(&[], stat.cpu_ms);
     }
     let status = text("/proc/self/status").unwrap_or_default();
     for (family, key) in [
@@ -65,14 +79,12 @@ pub fn build(out: &mut Exposition) {
     ];
     let features = built_in.iter().filter(|(_, is_in)| *is_in);
     let features: Vec<&str> = features.map(|(name, _)| *name).collect();
-    let labels = format!(
-        "version=\"{}\",features=\"{}\",arch=\"{}\"",
-        env!("CARGO_PKG_VERSION"),
-        features.join(","),
-        std::env::consts::ARCH,
-    );
-    out.family(&families::BUILD_INFO);
-    out.sample(&families::BUILD_INFO, &labels, 1);
+    let labels = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("features", &features.join(",")),
+        ("arch", std::env::consts::ARCH),
+    ];
+    out.family(&families::BUILD_INFO).sample(&labels, 1);
 }
 
 /// Fields are counted after the name of the program, which may hold spaces and parentheses.

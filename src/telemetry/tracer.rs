@@ -1,4 +1,5 @@
-//! Owns which requests are traced here, and the queue of their finished spans.
+//! Owns which requests are traced here, and the queue of what is exported: their finished spans, and
+//! where the metrics come from.
 //!
 //! Invariants:
 //! 1. Off, it costs one check per request. Recording a span never waits: where the queue is full, the
@@ -17,6 +18,7 @@
 use crate::ids::RequestId;
 use crate::payments::gateway::{CallClass, GatewayCall};
 use crate::random::Random;
+use crate::telemetry::exposition::Exposition;
 use crate::trace::{Recording, RequestTrace, SampledFlag, TraceContext, TraceState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -57,8 +59,13 @@ pub enum Spanned {
     Gateway { call: GatewayCall, class: CallClass },
 }
 
+/// Gathers all metrics, on the thread that exports them; `None` if that is not possible now.
+pub type MetricsSource = Box<dyn Fn() -> Option<Exposition> + Send>;
+
 pub(super) enum TracerMessage {
     Span(Box<SpanRecord>),
+    /// Export these from now on.
+    Metrics(MetricsSource),
     /// Export what is left, then answer and end.
     Stop(SyncSender<()>),
 }
@@ -68,17 +75,19 @@ pub(super) enum TracerMessage {
 pub struct Tracer {
     queue: Option<SyncSender<TracerMessage>>,
     ratio_millionths: u32,
-    pub(super) figures: SpanFigures,
+    pub(super) spans: ExportFigures,
+    /// Spans that found the queue full.
+    dropped: AtomicU64,
+    /// Exports of metrics.
+    pub(super) exports: ExportFigures,
 }
 
-/// What became of spans.
+/// What became of what was sent.
 #[derive(Debug, Default)]
-pub(super) struct SpanFigures {
-    /// The collector took them.
+pub(super) struct ExportFigures {
+    /// The collector took it.
     pub(super) exported: AtomicU64,
-    /// The queue was full.
-    pub(super) dropped: AtomicU64,
-    /// The collector did not take them.
+    /// The collector did not take it.
     pub(super) failed: AtomicU64,
 }
 
@@ -107,7 +116,7 @@ impl Tracer {
         let tracer = Self {
             queue: Some(sender),
             ratio_millionths,
-            figures: SpanFigures::default(),
+            ..Self::default()
         };
         (tracer, SpanQueue(receiver))
     }
@@ -161,11 +170,19 @@ impl Tracer {
         Some(RequestTrace { context, ..current })
     }
 
-    /// A span of the current one that ended now, after `took`.
-    pub fn child_ended(&self, took: Duration, what: Spanned) {
-        if let Some(child) = self.child() {
-            self.ended(child, took, what);
-        }
+    /// The span that is current and recorded.
+    pub fn current(&self) -> Option<TraceContext> {
+        self.is_on()
+            .then(crate::trace::recorded)?
+            .map(|it| it.context)
+    }
+
+    /// A span of the current one that ended now, after `took`; `None`: it is not recorded.
+    pub fn child_ended(&self, took: Duration, what: Spanned) -> Option<TraceContext> {
+        let child = self.child()?;
+        let context = child.context;
+        self.ended(child, took, what);
+        Some(context)
     }
 
     /// `child`, a span of the current one, ended now, after `took`.
@@ -207,7 +224,15 @@ impl Tracer {
             .try_send(TracerMessage::Span(Box::new(record)))
             .is_err()
         {
-            self.figures.dropped.fetch_add(1, Relaxed);
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Exports what `source` gathers, now and then from now on.
+    pub fn export_metrics(&self, source: MetricsSource) {
+        if let Some(queue) = &self.queue {
+            // The queue is empty: nothing was served yet. Its other end lives as long as this one.
+            let _ = queue.try_send(TracerMessage::Metrics(source));
         }
     }
 
@@ -222,12 +247,19 @@ impl Tracer {
     }
 
     /// Spans that were exported, dropped, and not taken by the collector.
-    pub fn figures(&self) -> [(&'static str, u64); 3] {
-        let figures = &self.figures;
+    pub fn span_figures(&self) -> [(&'static str, u64); 3] {
         [
-            ("exported", figures.exported.load(Relaxed)),
-            ("dropped", figures.dropped.load(Relaxed)),
-            ("failed", figures.failed.load(Relaxed)),
+            ("exported", self.spans.exported.load(Relaxed)),
+            ("dropped", self.dropped.load(Relaxed)),
+            ("failed", self.spans.failed.load(Relaxed)),
+        ]
+    }
+
+    /// Exports of the metrics that the collector took and did not take.
+    pub fn export_figures(&self) -> [(&'static str, u64); 2] {
+        [
+            ("exported", self.exports.exported.load(Relaxed)),
+            ("failed", self.exports.failed.load(Relaxed)),
         ]
     }
 }

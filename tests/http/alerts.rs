@@ -110,6 +110,7 @@ fn snapshots(data_dir: &std::path::Path) -> Vec<std::fs::File> {
     opened.collect()
 }
 
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const RULES: &str = include_str!("../../alerts/holdfast.rules.yml");
 const RULE_TESTS: &str = include_str!("../../alerts/holdfast.test.yml");
 const DASHBOARD: &str = include_str!("../../dashboards/holdfast.json");
@@ -164,7 +165,7 @@ fn each_alert_says_how_urgent_it_is_and_leads_to_its_section() {
 fn metrics_in(text: &str) -> BTreeSet<&str> {
     let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
     let ours = |word: &&str| {
-        let prefixes = ["holdfast_", "process_", "purchase_attempt_"];
+        let prefixes = ["holdfast_", "process_", "purchase_attempt_", "http_server_"];
         prefixes.iter().any(|it| word.starts_with(it))
     };
     words.filter(ours).collect()
@@ -252,6 +253,7 @@ impl Prometheus {
                 scratch.path().join("tsdb").display()
             ))
             .arg(format!("--web.listen-address={address}"))
+            .arg("--enable-feature=exemplar-storage")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -263,16 +265,18 @@ impl Prometheus {
         }
     }
 
+    /// What `path` of its API answers, if it answers well.
+    fn data(&self, path: &str) -> Option<Value> {
+        let mut connection = Client::try_connect(self.address).ok()?;
+        let answer = connection.try_ask(&Request::get(path)).ok()?;
+        (answer.status == 200).then(|| answer.json()["data"].take())
+    }
+
     /// The alerts of `server` that wait for their time or fire: name and state.
     fn alerts_of(&self, server: &Server) -> Option<BTreeMap<String, String>> {
-        let mut connection = Client::try_connect(self.address).ok()?;
-        let answer = connection.try_ask(&Request::get("/api/v1/alerts")).ok()?;
-        if answer.status != 200 {
-            return None;
-        }
+        let data = self.data("/api/v1/alerts")?;
         let instance = server.address.to_string();
-        let body = answer.json();
-        let alerts = body["data"]["alerts"].as_array()?.iter();
+        let alerts = data["alerts"].as_array()?.iter();
         let alerts = alerts.filter(|it| it["labels"]["instance"] == instance.as_str());
         let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
         Some(
@@ -281,6 +285,62 @@ impl Prometheus {
                 .collect(),
         )
     }
+}
+
+/// The trace of an exemplar that Prometheus has of this series.
+fn exemplar_of(prometheus: &Prometheus, series: &str) -> Option<String> {
+    let asked: Vec<String> = series.bytes().map(|it| format!("%{it:02x}")).collect();
+    let asked = asked.concat();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let (from, to) = (now - 600, now + 600);
+    let data = prometheus.data(&format!(
+        "/api/v1/query_exemplars?query={asked}&start={from}&end={to}"
+    ))?;
+    let exemplar = &data.as_array()?.first()?["exemplars"][0];
+    Some(exemplar["labels"]["trace_id"].as_str()?.to_owned())
+}
+
+#[test]
+fn metrics_come_in_the_format_that_the_scraper_prefers() {
+    let server = Setup::demo().start();
+    server.ask(&Request::buy("ana", "drop-1", "tok_ok", "key-format"));
+    let in_format = |accept: &str| {
+        let request = Request::get("/metrics").header("accept", accept);
+        let answer = server.ask(&request);
+        (
+            answer.header("content-type").unwrap().to_owned(),
+            answer.text(),
+        )
+    };
+    let (kind, open) = in_format("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    assert_eq!(
+        kind,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert!(open.ends_with("# EOF\n"));
+    assert!(
+        open.contains("\n# TYPE holdfast_log_records counter\n"),
+        "{open}"
+    );
+    assert!(
+        open.contains("\n# UNIT holdfast_stage_seconds seconds\n"),
+        "{open}"
+    );
+    let (kind, plain) = in_format("text/plain");
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(plain.contains("\n# TYPE holdfast_log_records_total counter\n"));
+    // The same series in both.
+    let series = |text: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter(|it| !it.starts_with('#'));
+        lines
+            .map(|it| it.rsplit_once(' ').unwrap().0.to_owned())
+            .collect()
+    };
+    let (open, plain) = (series(&open), series(&plain));
+    // Reading the metrics is a request, too.
+    let later = plain.difference(&open);
+    let later: Vec<_> = later.filter(|it| !it.contains("\"/metrics\"")).collect();
+    assert!(open.is_subset(&plain) && later.is_empty(), "{later:?}");
 }
 
 /// The causes are real: nothing listens where PostgreSQL should, the gateway captures half, and four
@@ -293,7 +353,15 @@ fn a_prometheus_that_scrapes_a_server_in_trouble_raises_its_alerts() {
         free_port()
     );
     let troubled = Setup::demo().config(&config).start();
-    let well = Setup::demo().start();
+    // Its requests are traced, although no collector takes their spans.
+    let telemetry = format!(
+        "[telemetry]\notlp_endpoint = \"http://127.0.0.1:{}\"",
+        free_port()
+    );
+    let well = Setup::demo().config(&telemetry).start();
+    let traced = Request::buy("ana", "drop-1", "tok_ok", "key-traced")
+        .header("traceparent", &format!("00-{TRACE}-b7ad6b7169203331-01"));
+    assert_eq!(well.ask(&traced).status, 201);
     for id in ["one", "two", "three"] {
         troubled.put_product(id, 1);
     }
@@ -311,6 +379,19 @@ fn a_prometheus_that_scrapes_a_server_in_trouble_raises_its_alerts() {
         let raised = |(name, state): &(&str, &str)| alerts.get(*name).is_some_and(|it| it == state);
         caused.iter().all(raised).then_some(())
     });
+    // It took `OpenMetrics`, with the trace of the request that was traced.
+    for series in [
+        "http_server_request_duration_seconds_bucket{http_route=\"/limited/buy\"}",
+        "holdfast_stage_seconds_bucket{stage=\"request\"}",
+        "holdfast_stage_seconds_bucket{stage=\"shard\"}",
+        "holdfast_stage_seconds_bucket{stage=\"log_wait\"}",
+        "holdfast_stage_seconds_bucket{stage=\"gateway\"}",
+    ] {
+        let trace = until("Prometheus has the exemplar", || {
+            exemplar_of(&prometheus, series)
+        });
+        assert_eq!(trace, TRACE, "{series}");
+    }
     let others = prometheus.alerts_of(&well).unwrap();
     for (name, _) in caused {
         assert_eq!(others.get(name), None, "{others:?}");

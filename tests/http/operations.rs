@@ -131,6 +131,14 @@ fn metrics_count_attempts_and_stages() {
     server.ask(&Request::buy("bo", "drop-1", "tok_declined", "key-met-03"));
     server.ask(&Request::buy("bo", "none", "tok_ok", "key-met-04"));
     server.ask(&Request::buy("bo", "drop-1", "tok ok", "key-met-05"));
+    for (method, path, status) in [
+        ("HEAD", "/livez", 200),
+        ("BREW", "/livez", 405),
+        ("GET", "/admin/status", 401),
+    ] {
+        let request = Request::new(method, path);
+        assert_eq!(server.ask(&request).status, status, "{method} {path}");
+    }
     let text = server.ask(&Request::get("/metrics")).text();
     for line in [
         r#"purchase_attempt_total{flow="hold",result="success",reason="none"} 1"#,
@@ -139,6 +147,10 @@ fn metrics_count_attempts_and_stages() {
         r#"purchase_attempt_total{flow="buy",result="refused",reason="product_not_found"} 1"#,
         r#"purchase_attempt_total{flow="buy",result="refused",reason="invalid_card_token"} 1"#,
         r#"holdfast_stage_seconds_count{stage="shard"} 4"#,
+        r#"http_server_request_duration_seconds_count{http_request_method="POST",http_route="/limited/buy",http_response_status_code="404"} 1"#,
+        r#"http_server_request_duration_seconds_count{http_request_method="HEAD",http_response_status_code="200"} 1"#,
+        r#"http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="405"} 1"#,
+        r#"http_server_request_duration_seconds_count{http_request_method="GET",http_route="/admin/status",http_response_status_code="401"} 1"#,
         r#"holdfast_units{state="sold"} 1"#,
         "holdfast_ready 1",
     ] {
@@ -159,12 +171,13 @@ fn metrics_count_attempts_and_stages() {
                 .find_map(|end| name.strip_suffix(end));
             assert!(families.contains(family.unwrap_or(name)), "{line}");
             assert!(value.parse::<f64>().is_ok(), "{line}");
-            assert!(
-                name.starts_with("holdfast_")
-                    || name.starts_with("process_")
-                    || name == "purchase_attempt_total",
-                "{line}"
-            );
+            let prefixes = [
+                "holdfast_",
+                "process_",
+                "http_server_",
+                "purchase_attempt_total",
+            ];
+            assert!(prefixes.iter().any(|it| name.starts_with(it)), "{line}");
             assert!(!line.contains("drop-1") && !line.contains("tok_"), "{line}");
         }
     }

@@ -1,11 +1,18 @@
-//! Spans by OTLP: a server in the test takes them as a collector would, and decodes them with the
-//! published messages.
+//! Spans and metrics by OTLP: a server in the test takes them as a collector would, and decodes them with
+//! the published messages.
 
+use holdfast::telemetry::families::{self, Type};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{
+    HistogramDataPoint, Metric, exemplar, number_data_point,
+};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -15,29 +22,43 @@ use support::{ADMIN, Request, Server, Setup, until};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Takes spans as a collector does.
+/// Takes spans and metrics as a collector does.
 struct Collector {
     url: String,
-    spans: Arc<Mutex<Vec<Span>>>,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    spans: Vec<Span>,
+    /// One for each export.
+    metrics: Vec<Vec<Metric>>,
 }
 
 impl Collector {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let spans = Arc::new(Mutex::new(Vec::new()));
-        let taken = Arc::clone(&spans);
+        let taken = Arc::new(Mutex::new(Taken::default()));
+        let shared = Arc::clone(&taken);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let taken = Arc::clone(&taken);
+                let taken = Arc::clone(&shared);
                 std::thread::spawn(move || take(stream.unwrap(), &taken));
             }
         });
-        Self { url, spans }
+        Self { url, taken }
     }
 
     fn spans(&self) -> Vec<Span> {
-        self.spans.lock().unwrap().clone()
+        self.taken.lock().unwrap().spans.clone()
+    }
+
+    /// The metrics of the latest export, by name.
+    fn metrics(&self) -> BTreeMap<String, Metric> {
+        let latest = self.taken.lock().unwrap().metrics.last().cloned();
+        let latest = latest.unwrap_or_default().into_iter();
+        latest.map(|it| (it.name.clone(), it)).collect()
     }
 
     /// The spans of this trace, once one with this name is there.
@@ -50,7 +71,7 @@ impl Collector {
     }
 }
 
-fn take(stream: TcpStream, taken: &Mutex<Vec<Span>>) {
+fn take(stream: TcpStream, taken: &Mutex<Taken>) {
     let mut stream = BufReader::new(stream);
     loop {
         let (mut head, mut length) = (String::new(), 0);
@@ -68,25 +89,40 @@ fn take(stream: TcpStream, taken: &Mutex<Vec<Span>>) {
             }
             head.push_str(&line);
         }
-        assert!(head.starts_with("post /v1/traces "), "{head}");
         assert!(
             head.contains("content-type: application/x-protobuf"),
             "{head}"
         );
         let mut body = vec![0; length];
         stream.read_exact(&mut body).unwrap();
-        let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
-        for of_resource in request.resource_spans {
-            let resource = of_resource.resource.unwrap();
-            assert_eq!(text(&resource.attributes, "service.name"), "holdfast");
-            for of_scope in of_resource.scope_spans {
-                taken.lock().unwrap().extend(of_scope.spans);
-            }
+        if head.starts_with("post /v1/traces ") {
+            taken.lock().unwrap().spans.extend(spans_in(&body));
+        } else {
+            assert!(head.starts_with("post /v1/metrics "), "{head}");
+            taken.lock().unwrap().metrics.push(metrics_in(&body));
         }
         let answer =
             b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
         stream.get_mut().write_all(answer).unwrap();
     }
+}
+
+fn spans_in(body: &[u8]) -> Vec<Span> {
+    let request = ExportTraceServiceRequest::decode(body).unwrap();
+    let [of_resource] = request.resource_spans.try_into().unwrap();
+    let resource = of_resource.resource.unwrap();
+    assert_eq!(text(&resource.attributes, "service.name"), "holdfast");
+    let scopes = of_resource.scope_spans.into_iter();
+    scopes.flat_map(|it| it.spans).collect()
+}
+
+fn metrics_in(body: &[u8]) -> Vec<Metric> {
+    let request = ExportMetricsServiceRequest::decode(body).unwrap();
+    let [of_resource] = request.resource_metrics.try_into().unwrap();
+    let resource = of_resource.resource.unwrap();
+    assert_eq!(text(&resource.attributes, "service.name"), "holdfast");
+    let scopes = of_resource.scope_metrics.into_iter();
+    scopes.flat_map(|it| it.metrics).collect()
 }
 
 fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
@@ -113,8 +149,12 @@ fn setup(endpoint: &str, per_million: u32, more: &str) -> Setup {
 }
 
 fn spans_counted(server: &Server, result: &str) -> u64 {
+    counted(server, "holdfast_trace_spans_total", result)
+}
+
+fn counted(server: &Server, family: &str, result: &str) -> u64 {
     let text = server.ask(&Request::get("/metrics").key(ADMIN)).text();
-    let name = format!("holdfast_trace_spans_total{{result=\"{result}\"}} ");
+    let name = format!("{family}{{result=\"{result}\"}} ");
     let mut lines = text.lines().filter_map(|it| it.strip_prefix(&name));
     lines.next().expect("the metric is there").parse().unwrap()
 }
@@ -225,11 +265,15 @@ fn only_a_key_can_have_a_request_traced_and_the_ratio_traces_the_others() {
 }
 
 #[test]
-fn a_collector_that_is_down_costs_spans_and_one_log_line() {
+fn a_collector_that_is_down_costs_what_it_would_have_got_and_one_log_line_for_each_kind() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", gone.local_addr().unwrap());
     drop(gone);
-    let server = setup(&url, 1_000_000, "").start();
+    let server = setup(&url, 1_000_000, "metrics_every_s = 1").start();
+    until("two exports of metrics have failed", || {
+        let failed = counted(&server, "holdfast_metric_exports_total", "failed");
+        (failed >= 2).then_some(())
+    });
     until("two exports have failed", || {
         let before = spans_counted(&server, "failed");
         let read = Request::get("/limited/products/drop-1").key(support::SHOP);
@@ -247,5 +291,120 @@ fn a_collector_that_is_down_costs_spans_and_one_log_line() {
         .iter()
         .filter(|it| it.contains("\"otlp_failed\""))
         .count();
-    assert_eq!(told, 1, "{log:?}");
+    assert_eq!(told, 2, "{log:?}");
+}
+
+/// The points of `http.server.request.duration` with this route and status.
+fn durations(
+    metrics: &BTreeMap<String, Metric>,
+    route: Option<&str>,
+    status: i64,
+) -> Vec<HistogramDataPoint> {
+    let Some(Data::Histogram(all)) = &metrics["http.server.request.duration"].data else {
+        panic!("a histogram: {metrics:?}");
+    };
+    let mut points = all.data_points.clone();
+    points.retain(|it| {
+        let of_route = value(&it.attributes, "http.route").is_some();
+        let of_route = of_route.then(|| text(&it.attributes, "http.route"));
+        let of_status = value(&it.attributes, "http.response.status_code");
+        of_route == route && of_status == Some(&Value::IntValue(status))
+    });
+    points
+}
+
+/// Whether a metric has the form that a family of this type has.
+fn fits(kind: Type, metric: &Metric) -> bool {
+    let is_cumulative = |temporality| temporality == 2;
+    match metric.data.as_ref().unwrap() {
+        Data::Gauge(gauge) => kind == Type::Gauge && !gauge.data_points.is_empty(),
+        Data::Sum(sum) => {
+            kind == Type::Counter
+                && sum.is_monotonic
+                && is_cumulative(sum.aggregation_temporality)
+                && sum.data_points.iter().all(|it| {
+                    0 < it.start_time_unix_nano && it.start_time_unix_nano < it.time_unix_nano
+                })
+        }
+        Data::Histogram(all) => {
+            kind == Type::Histogram
+                && is_cumulative(all.aggregation_temporality)
+                && all.data_points.iter().all(|it| {
+                    it.bucket_counts.len() == it.explicit_bounds.len() + 1
+                        && it.bucket_counts.iter().sum::<u64>() == it.count
+                        && 0 < it.start_time_unix_nano
+                })
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_collector_gets_each_family_of_the_metrics_with_the_same_figures() {
+    let collector = Collector::start();
+    let server = setup(&collector.url, 0, "metrics_every_s = 1").start();
+    let buy = Request::buy("ana", "drop-1", "tok_ok", "key-of-ana");
+    assert_eq!(server.ask(&buy.header("traceparent", PARENT)).status, 201);
+    let unknown = Request::get("/no/such/route").key(support::SHOP);
+    assert_eq!(server.ask(&unknown).status, 404);
+    let metrics = until("an export after the buy", || {
+        let metrics = collector.metrics();
+        let counts_it = |it: &BTreeMap<_, _>| !durations(it, None, 404).is_empty();
+        (!metrics.is_empty() && counts_it(&metrics)).then_some(metrics)
+    });
+
+    // Each family that the text shows, by the one table.
+    let shown = server.ask(&Request::get("/metrics").key(ADMIN)).text();
+    for family in families::ALL {
+        let has_samples = shown.lines().any(|it| it.starts_with(family.name));
+        let metric = metrics.get(family.otlp);
+        assert_eq!(metric.is_some(), has_samples, "{}", family.name);
+        let Some(metric) = metric else { continue };
+        assert!(fits(family.kind, metric), "{metric:?}");
+        assert_eq!(metric.description, family.help);
+    }
+    assert_eq!(metrics["holdfast_log_sync_seconds"].unit, "s");
+    assert_eq!(metrics["process.memory.usage"].unit, "By");
+    // A figure that rests.
+    let records = shown.lines();
+    let mut records = records.filter_map(|it| it.strip_prefix("holdfast_log_records_total "));
+    let records: i64 = records.next().unwrap().parse().unwrap();
+    let Some(Data::Sum(sum)) = &metrics["holdfast_log_records_total"].data else {
+        panic!("a sum");
+    };
+    let sent = &sum.data_points[0].value;
+    assert_eq!(*sent, Some(number_data_point::Value::AsInt(records)));
+
+    assert!(counted(&server, "holdfast_metric_exports_total", "exported") > 0);
+}
+
+#[test]
+fn requests_have_the_conventions_name_and_traced_ones_an_exemplar() {
+    let collector = Collector::start();
+    let server = setup(&collector.url, 0, "metrics_every_s = 1").start();
+    let buy = Request::buy("ana", "drop-1", "tok_ok", "key-of-ana");
+    assert_eq!(server.ask(&buy.header("traceparent", PARENT)).status, 201);
+    let unknown = Request::get("/no/such/route").key(support::SHOP);
+    assert_eq!(server.ask(&unknown).status, 404);
+    // The last figures are exported before the process ends.
+    assert_eq!(server.stop().0.code(), Some(0));
+    let metrics = collector.metrics();
+    let [bought] = &durations(&metrics, Some("/limited/buy"), 201)[..] else {
+        panic!("{metrics:?}");
+    };
+    assert_eq!(text(&bought.attributes, "http.request.method"), "POST");
+    assert_eq!(bought.count, 1);
+    let [exemplar] = &bought.exemplars[..] else {
+        panic!("{bought:?}");
+    };
+    assert_eq!(hex::encode(&exemplar.trace_id), TRACE);
+    let spans = collector.trace_with(TRACE, "POST /limited/buy");
+    assert_eq!(exemplar.span_id, named(&spans, "POST /limited/buy").span_id);
+    let Some(exemplar::Value::AsDouble(took)) = exemplar.value else {
+        panic!("{exemplar:?}");
+    };
+    let differs = (took - bought.sum.unwrap()).abs();
+    assert!(differs < 1e-9, "{bought:?}");
+    let lost = &durations(&metrics, None, 404)[0];
+    assert_eq!((lost.count, &lost.exemplars[..]), (1, &[][..]));
 }

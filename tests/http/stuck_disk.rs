@@ -154,7 +154,7 @@ impl Stage {
             tls: None,
             connections_max: 1_000,
             segments: None,
-            metrics: Arc::new(Metrics::new(3)),
+            metrics: Arc::new(Metrics::new(3, holdfast::http::route::served())),
             tracer: Arc::default(),
             sinks: Arc::new(sinks(&config, &journal)),
             endpoints: Vec::new(),

@@ -19,6 +19,7 @@ use holdfast::payments::gateway::{
 };
 use holdfast::payments::sandbox::Sandbox;
 use holdfast::payments::{Meter, PaymentOutcome, PaymentSettings};
+use holdfast::trace::RequestTrace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,7 +33,7 @@ struct AlarmCounter {
 }
 
 impl Meter for AlarmCounter {
-    fn gateway_call(&self, _: GatewayCall, _: CallClass, _: Duration) {}
+    fn gateway_call(&self, _: Option<RequestTrace>, _: GatewayCall, _: CallClass, _: Duration) {}
 
     fn log_waited(&self, _: Duration) {}
 

@@ -15,5 +15,4 @@ mod segments;
 #[cfg(feature = "postgres")]
 mod segments_feedback;
 mod webhook_libraries;
-mod webhook_waits;
 mod webhooks;

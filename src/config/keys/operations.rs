@@ -62,7 +62,13 @@ pub(super) const OPERATIONS: &[Setting] = &[
     text(
         "telemetry.otlp_endpoint",
         "",
-        "OpenTelemetry collector that spans of traced requests are sent to by OTLP over HTTP: `http://HOST:4318`, or `https://`; `/v1/traces` is added. Not set: no request is traced here, and a caller's `traceparent` is passed on.",
+        "OpenTelemetry collector that spans of traced requests and metrics are sent to by OTLP over HTTP: `http://HOST:4318`, or `https://`; `/v1/traces` and `/v1/metrics` are added. Not set: no request is traced here, and a caller's `traceparent` is passed on.",
+    ),
+    number(
+        "telemetry.metrics_every_s",
+        "60",
+        (0, 3_600),
+        "Time between two exports of the metrics to `telemetry.otlp_endpoint`; 0: metrics are not exported.",
     ),
     number(
         "telemetry.trace_sample_per_million",

@@ -19,7 +19,7 @@ use crate::http::wire::idempotency::{self, Canonical};
 use crate::http::wire::problem::{self, FieldError, Limit, Reason};
 use crate::ids::{CardToken, DeviceId, Lsn, ProductId, RequestId, UserId};
 use crate::journal::{Answered, Refused, StorageFault, Submitted};
-use crate::telemetry::metrics::{AttemptResult, Stage};
+use crate::telemetry::metrics::AttemptResult;
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LOCATION};
 use serde_json::Value;
@@ -187,7 +187,7 @@ impl Worker {
         // 5. Submit, and drive what has started.
         let start = Instant::now();
         let submitted = kind.submit(order, key);
-        self.counters.took(Stage::Shard, start.elapsed());
+        self.shard_took(start.elapsed());
         match submitted {
             Ok(submitted) => self.go_on(call, kind, &body, submitted).await,
             Err(fault) => faulted(call, &fault),

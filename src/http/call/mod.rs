@@ -7,6 +7,7 @@ pub mod acting;
 pub mod attempt;
 pub mod auth;
 mod facts;
+pub mod seal;
 pub mod worker;
 
 use super::wire::answer::Answer;

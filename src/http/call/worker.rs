@@ -193,14 +193,20 @@ impl Worker {
         self.any_body(call, body).await
     }
 
+    /// Counts the time that the turn of a shard took.
+    pub fn shard_took(&self, took: Duration) {
+        self.counters
+            .took(Stage::Shard, took, self.tracer.current());
+    }
+
     /// Waits until everything before `lsn` is durable, or returns the refusal if it never will be.
     pub async fn durable(&self, lsn: Option<Lsn>) -> Result<(), Refusal> {
         let Some(lsn) = lsn else { return Ok(()) };
         let began = Instant::now();
         let waited = self.gate.wait(lsn).await;
         let took = began.elapsed();
-        self.counters.took(Stage::LogWait, took);
-        self.tracer.child_ended(took, Spanned::LogWait);
+        let traced = self.tracer.child_ended(took, Spanned::LogWait);
+        self.counters.took(Stage::LogWait, took, traced);
         waited.map_err(|_| Refusal::StorageUnavailable)
     }
 

@@ -22,7 +22,7 @@ use crate::ids::PurchaseId;
 use crate::journal::{WebhookAccepted, WriteError};
 use crate::payments::driver::Payments;
 use crate::payments::gateway::Reference;
-use crate::telemetry::metrics::{AttemptResult, Stage};
+use crate::telemetry::metrics::AttemptResult;
 use crate::time::UnixMs;
 use crate::webhooks::{
     self, About, Delivery, Endpoint, Genuine, MalformedWebhook, Secrets, WebhookClaim,
@@ -180,7 +180,7 @@ impl Webhooks {
         command.purchase = self.purchase_about(message.about, &command).await?;
         let began = Instant::now();
         let received = self.worker.journal.webhooks().receive(&command);
-        self.worker.counters.took(Stage::Shard, began.elapsed());
+        self.worker.shard_took(began.elapsed());
         let received = match received {
             Ok(accepted) => Ok(accepted),
             Err(WriteError::Refused(not)) => Err(not),

@@ -28,15 +28,15 @@ impl Capacity {
         let pools = Pool::ALL.into_iter();
         let bounded = pools.filter_map(|pool| Some((pool, self.bounds.in_flight_max(pool)?)));
         let bounded: Vec<(Pool, u64)> = bounded.collect();
-        out.family(&families::POOL_IN_FLIGHT_MAX);
+        let in_flight = out.family(&families::POOL_IN_FLIGHT_MAX);
         for (pool, in_flight_max) in &bounded {
             let max = in_flight_max.saturating_mul(threads);
-            out.sample(&families::POOL_IN_FLIGHT_MAX, &pool.label(), max);
+            in_flight.sample(&pool.label(), max);
         }
-        out.family(&families::POOL_BODY_BYTES_MAX);
+        let bodies = out.family(&families::POOL_BODY_BYTES_MAX);
         for (pool, _) in &bounded {
             let max = self.bounds.bodies_bytes_max.saturating_mul(threads);
-            out.sample(&families::POOL_BODY_BYTES_MAX, &pool.label(), max);
+            bodies.sample(&pool.label(), max);
         }
         let expires_at = self.tls.as_ref().and_then(|it| it.expires_at());
         if let Some(at) = expires_at {

@@ -36,11 +36,9 @@ pub fn reconciliation(status: &ReconcileStatus, out: &mut Exposition) {
         good.map_or(0, |report| report.ended_at.get() / 1_000),
     );
     let Some(report) = good else { return };
-    let family = &families::RECONCILE_DIFFERENCES;
-    out.family(family);
+    let differences = out.family(&families::RECONCILE_DIFFERENCES);
     for kind in DifferenceKind::ALL {
-        let label = format!("kind=\"{}\"", kind.as_str());
-        out.sample(family, &label, report.count(kind) as u64);
+        differences.sample(&[("kind", kind.as_str())], report.count(kind) as u64);
     }
 }
 
@@ -74,14 +72,13 @@ pub fn sinks(sinks: &[SinkStatus], out: &mut Exposition) {
         return;
     }
     for (family, of) in VALUES {
-        out.family(family);
+        let samples = out.family(family);
         for sink in sinks {
-            out.sample(family, &format!("sink=\"{}\"", sink.name), of(sink));
+            samples.sample(&[("sink", sink.name)], of(sink));
         }
     }
-    let family = &families::SINK_AGE;
-    out.family(family);
+    let ages = out.family(&families::SINK_AGE);
     for sink in sinks {
-        out.sample_ms(family, &format!("sink=\"{}\"", sink.name), sink.age_ms);
+        ages.sample_ms(&[("sink", sink.name)], sink.age_ms);
     }
 }

@@ -1,4 +1,5 @@
-//! Owns `/metrics`: the process's figures as Prometheus text.
+//! Owns `/metrics`: the process's figures as text for Prometheus, or as `OpenMetrics` where the scraper
+//! prefers that.
 
 use super::capacity::Capacity;
 use super::jobs;
@@ -7,6 +8,7 @@ use super::reports::Reports;
 use crate::backup::Backup;
 use crate::engine::view::ProductView;
 use crate::http::call::Call;
+use crate::http::wire::accept;
 use crate::http::wire::answer::{Answer, ContentKind};
 use crate::journal::{Journal, Status};
 use crate::payments::breaker::Circuit;
@@ -14,7 +16,7 @@ use crate::payments::driver::Payments;
 use crate::reconcile::Reconciler;
 use crate::report::feed::Sinks;
 use crate::report::postgres::segments::SegmentJob;
-use crate::telemetry::exposition::Exposition;
+use crate::telemetry::exposition::{Bucket, Distribution, Exposition, TextFormat};
 use crate::telemetry::families;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::Metrics;
@@ -42,10 +44,15 @@ impl Scrape {
     /// Collects the metrics on the thread of the reports.
     pub async fn answer(self: &Arc<Self>, call: Call) -> Answer {
         let scrape = Arc::clone(self);
-        match self.reports.gather(move || scrape.text()).await {
+        let format = accept::metrics(&call.parts.headers);
+        let text = move || scrape.figures().text(format);
+        match self.reports.gather(text).await {
             Ok(text) => Answer {
                 status: StatusCode::OK,
-                kind: ContentKind::Metrics,
+                kind: match format {
+                    TextFormat::Prometheus => ContentKind::Metrics,
+                    TextFormat::OpenMetrics => ContentKind::OpenMetrics,
+                },
                 body: text.into_bytes(),
                 headers: Vec::new(),
             },
@@ -53,7 +60,14 @@ impl Scrape {
         }
     }
 
-    fn text(&self) -> String {
+    /// All metrics as of now, for an export; `None` if too many reports wait.
+    pub fn gathered(self: &Arc<Self>) -> Option<Exposition> {
+        let scrape = Arc::clone(self);
+        self.reports.gather_blocking(move || scrape.figures())
+    }
+
+    /// It takes the lock of each shard once.
+    fn figures(&self) -> Exposition {
         let mut out = Exposition::default();
         self.metrics.render(&mut out);
         self.log_metrics(&mut out);
@@ -67,13 +81,13 @@ impl Scrape {
         );
         out.single(&families::LOG_LINES_DROPPED, logging::dropped());
         out.single(&families::LOG_LINES_LEFT_OUT, logging::left_out());
-        out.family(&families::TRACE_SPANS);
-        for (result, count) in self.tracer.figures() {
-            out.sample(
-                &families::TRACE_SPANS,
-                &format!("result=\"{result}\""),
-                count,
-            );
+        let spans = out.family(&families::TRACE_SPANS);
+        for (result, count) in self.tracer.span_figures() {
+            spans.sample(&[("result", result)], count);
+        }
+        let exports = out.family(&families::METRIC_EXPORTS);
+        for (result, count) in self.tracer.export_figures() {
+            exports.sample(&[("result", result)], count);
         }
         out.signed_seconds(
             &families::CLOCK_OFFSET,
@@ -90,20 +104,15 @@ impl Scrape {
         self.capacity.render(&mut out);
         process::build(&mut out);
         process::process(&mut out);
-        out.into_text()
+        out
     }
 
     /// Rule names come from the operator, but have a limited alphabet and number.
     fn risk_metrics(&self, out: &mut Exposition) {
-        let family = &families::RISK_HITS;
-        out.family(family);
+        let hits = out.family(&families::RISK_HITS);
         for (rule, outcome, held) in self.journal.risk().rule_counts() {
-            let (rule, outcome) = (rule.as_str(), outcome.as_str());
-            out.sample(
-                family,
-                &format!("rule=\"{rule}\",outcome=\"{outcome}\""),
-                held,
-            );
+            let labels = [("rule", rule.as_str()), ("outcome", outcome.as_str())];
+            hits.sample(&labels, held);
         }
         out.single(
             &families::VELOCITY_KEYS_GIVEN_UP,
@@ -164,11 +173,10 @@ impl Scrape {
     fn readiness_metrics(&self, out: &mut Exposition) {
         let not_ready = self.readiness.not_ready();
         out.single(&families::READY, u64::from(not_ready.is_none()));
-        out.family(&families::NOT_READY);
+        let reasons = out.family(&families::NOT_READY);
         for reason in NotReady::AFTER_RECOVERY {
-            let labels = format!("reason=\"{}\"", reason.reason());
             let is_it = u64::from(not_ready == Some(reason));
-            out.sample(&families::NOT_READY, &labels, is_it);
+            reasons.sample(&[("reason", reason.reason())], is_it);
         }
     }
 
@@ -187,43 +195,43 @@ impl Scrape {
         let disk = self.journal.figures().disk();
         out.single(&families::DISK_FREE, disk.free_bytes.unwrap_or(0));
         out.single(&families::DISK_FREE_MIN, disk.free_bytes_min);
-        out.family(&families::LOG_SYNC_SLOWEST);
         let slowest_ms = u64::try_from(disk.sync_slowest.as_millis()).unwrap_or(u64::MAX);
-        out.sample_ms(&families::LOG_SYNC_SLOWEST, "", slowest_ms);
+        let slowest = out.family(&families::LOG_SYNC_SLOWEST);
+        slowest.sample_ms(&[], slowest_ms);
         let syncs = self.journal.figures().sync_times();
-        out.times(
-            &families::LOG_SYNC,
-            &syncs.bounded,
-            syncs.above,
-            syncs.sum_ns,
-        );
+        let bounded = syncs.bounded.iter().map(|it| (Some(it.0), it.1));
+        let buckets = bounded.chain([(None, syncs.above)]);
+        let buckets = buckets.map(|(bound_ns, count)| Bucket {
+            bound_ns,
+            count,
+            exemplar: None,
+        });
+        let times = Distribution {
+            buckets: buckets.collect(),
+            sum_ns: syncs.sum_ns,
+        };
+        out.family(&families::LOG_SYNC).times(&[], times);
     }
 
     fn bound_metrics(&self, out: &mut Exposition) {
-        let family = &families::BOUND_USED;
-        out.family(family);
+        let bounds = out.family(&families::BOUND_USED);
         for it in self.journal.figures().bounds_used() {
-            let labels = format!("bound=\"{}\"", it.bound.as_str());
-            out.sample_ratio(family, &labels, it.used, it.maximum);
+            let labels = [("bound", it.bound.as_str())];
+            bounds.sample_ratio(&labels, it.used, it.maximum);
         }
     }
 
     fn circuit_metrics(&self, out: &mut Exposition) {
-        out.family(&families::GATEWAY_CIRCUIT);
+        let states = out.family(&families::GATEWAY_CIRCUIT);
         let circuit = self.payments.circuit();
         for state in [Circuit::Closed, Circuit::Open, Circuit::HalfOpen] {
-            let labels = format!("state=\"{}\"", state.as_str());
-            out.sample(
-                &families::GATEWAY_CIRCUIT,
-                &labels,
-                u64::from(state == circuit),
-            );
+            let is_it = u64::from(state == circuit);
+            states.sample(&[("state", state.as_str())], is_it);
         }
         let waiting = self.payments.gateway().waiting().unwrap_or_default();
-        out.family(&families::GATEWAY_WAITING);
+        let calls = out.family(&families::GATEWAY_WAITING);
         for (class, count) in [("urgent", waiting.urgent), ("new", waiting.new)] {
-            let labels = format!("class=\"{class}\"");
-            out.sample(&families::GATEWAY_WAITING, &labels, count as u64);
+            calls.sample(&[("class", class)], count as u64);
         }
     }
 }
@@ -259,8 +267,8 @@ fn units_metrics(status: &Status, out: &mut Exposition) {
     let oversold = status.products.iter().map(oversold).sum();
     out.single(&families::STOCK, total);
     out.single(&families::UNITS_OVERSOLD, oversold);
-    out.family(&families::UNITS);
-    out.sample(&families::UNITS, "state=\"available\"", available);
-    out.sample(&families::UNITS, "state=\"held\"", held);
-    out.sample(&families::UNITS, "state=\"sold\"", sold);
+    let units = out.family(&families::UNITS);
+    for (state, count) in [("available", available), ("held", held), ("sold", sold)] {
+        units.sample(&[("state", state)], count);
+    }
 }

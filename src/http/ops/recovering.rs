@@ -51,7 +51,7 @@ impl Recovering {
             total: 0,
         }));
         let probes = Arc::new(Probes {
-            counters: Arc::clone(Metrics::new(1).shard(0)),
+            counters: Arc::clone(Metrics::new(1, Vec::new()).shard(0)),
             progress: Arc::clone(&progress),
             began: Instant::now(),
         });

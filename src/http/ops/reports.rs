@@ -1,4 +1,5 @@
-//! Owns the thread that collects figures of all shards, for `/metrics` and `/admin/status`.
+//! Owns the thread that collects figures of all shards, for `/metrics`, its export and
+//! `/admin/status`.
 //!
 //! Invariants: a shard with a long turn delays a report, never an HTTP worker; reports are
 //! collected one after the other, and at most [`WAITING_MAX`] wait.
@@ -41,5 +42,18 @@ impl Reports {
         let queued = self.jobs.try_send(Box::new(job));
         queued.map_err(|_| Refusal::Overloaded)?;
         gathered.await.map_err(|_| Refusal::Overloaded)
+    }
+
+    /// Runs `gather` on that thread, for a thread that may wait; `None` if too many reports wait.
+    pub fn gather_blocking<T: Send + 'static>(
+        &self,
+        gather: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, gathered) = sync_channel(1);
+        let job = move || {
+            let _ = done.send(gather());
+        };
+        self.jobs.try_send(Box::new(job)).ok()?;
+        gathered.recv().ok()
     }
 }

@@ -109,19 +109,7 @@ impl Groups {
             probes: ProbeCalls {
                 readiness: readiness(),
             },
-            scrape: Arc::new(Scrape {
-                journal: Arc::clone(&core.journal),
-                readiness: readiness(),
-                metrics: Arc::clone(&core.metrics),
-                tracer: Arc::clone(&core.tracer),
-                payments: payments(),
-                reconciler: reconciler(),
-                segments: core.segments.clone(),
-                backup: core.backup.clone(),
-                sinks: sinks(),
-                reports: Arc::clone(&core.reports),
-                capacity: Arc::clone(&core.capacity),
-            }),
+            scrape: core.scrape(),
             catalogue: CatalogueCalls {
                 worker: worker(),
                 currencies: core.currencies.clone(),

@@ -22,6 +22,7 @@ use crate::http::ops::probes::live;
 use crate::http::wire::answer::Answer;
 use crate::report::feed::Mode;
 use crate::telemetry::metrics::Pool;
+use crate::telemetry::requests::ServedRoute;
 use crate::webhooks::Endpoint;
 use RouteRole::{Acts, ActsAndCounts, Counts, Plain};
 use hyper::Method;
@@ -288,6 +289,37 @@ routes! { (to, call, body)
     Audit:          GET    "/admin/audit",                          Admin,   Plain,                                 Nothing => to.operator.audit(call).await;
     Config:         GET    "/admin/config",                         Admin,   Plain,                                 Nothing => to.operator.config();
     Status:         GET    "/admin/status",                         Admin,   Plain,                                 Nothing => to.status.show(call).await;
+}
+
+/// Methods of requests that no route takes.
+const OTHER_METHODS: [&str; 8] = [
+    "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "_OTHER",
+];
+
+/// What metrics tell apart: each route, and what no route takes by its method.
+pub fn served() -> Vec<ServedRoute> {
+    let routes = Route::ALL.iter().map(|it| ServedRoute {
+        method: it.method(),
+        route: Some(it.template()),
+    });
+    let others = OTHER_METHODS.iter().map(|method| ServedRoute {
+        method,
+        route: None,
+    });
+    routes.chain(others).collect()
+}
+
+/// The place in [`served`] of a request by `method`; `route` is what takes it.
+pub(super) fn served_place(route: Option<Route>, method: &Method) -> usize {
+    match route {
+        // A `GET` route also takes `HEAD`, which is another series.
+        Some(route) if *method != Method::HEAD => route as usize,
+        _ => {
+            let others = OTHER_METHODS.iter();
+            let known = others.take_while(|it| **it != method.as_str()).count();
+            Route::ALL.len() + known.min(OTHER_METHODS.len() - 1)
+        }
+    }
 }
 
 impl Route {

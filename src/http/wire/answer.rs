@@ -93,6 +93,7 @@ pub enum ContentKind {
     JwkSet,
     /// Prometheus text.
     Metrics,
+    OpenMetrics,
     /// A file of the program, which is the body.
     Fixed(&'static FixedFile),
 }
@@ -114,6 +115,7 @@ impl ContentKind {
             Self::Problem(_) => Some("application/problem+json"),
             Self::JwkSet => Some("application/jwk-set+json"),
             Self::Metrics => Some("text/plain; version=0.0.4; charset=utf-8"),
+            Self::OpenMetrics => Some("application/openmetrics-text; version=1.0.0; charset=utf-8"),
             Self::Fixed(file) => Some(file.media_type),
         }
     }
@@ -163,6 +165,7 @@ impl Answer {
             | ContentKind::Json
             | ContentKind::JwkSet
             | ContentKind::Metrics
+            | ContentKind::OpenMetrics
             | ContentKind::Fixed(_) => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The parts of requests and responses: bodies, fields, problem details, keys, entity tags,
 //! paging. It knows no connections and no routes, and uses nothing else of `http`.
 
+pub mod accept;
 pub mod answer;
 pub mod body;
 pub mod detail;

@@ -48,19 +48,15 @@ pub(super) struct SinkTroubles {
 pub(super) struct Redrive {
     pub(super) from: Lsn,
     pub(super) to: Option<Lsn>,
-    pub(super) answer: oneshot::Sender<Redriven>,
+    pub(super) answer: oneshot::Sender<Result<Redriven, String>>,
 }
 
 /// The result of redriving dead letters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redriven {
     pub delivered: usize,
     /// Rejected again.
     pub refused: usize,
-    /// The first dead letter that was not tried, for want of time.
-    pub next: Option<Lsn>,
-    /// Why it ended early.
-    pub failure: Option<String>,
 }
 
 /// The status of a sink for operators.

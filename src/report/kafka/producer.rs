@@ -339,7 +339,6 @@ impl Producing {
             buried: count - rejected.len(),
             rejected,
             put_off: 0,
-            left: Vec::new(),
         })
     }
 }

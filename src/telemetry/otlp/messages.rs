@@ -16,31 +16,37 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// One export.
 pub(super) fn request(instance: &str, records: Vec<SpanRecord>) -> ExportTraceServiceRequest {
-    let version = env!("CARGO_PKG_VERSION");
-    let resource = Resource {
-        attributes: vec![
-            text("service.name", "holdfast"),
-            text("service.version", version),
-            text("service.instance.id", instance),
-        ],
-        ..Resource::default()
-    };
-    let scope = InstrumentationScope {
-        name: "holdfast".to_owned(),
-        version: version.to_owned(),
-        ..InstrumentationScope::default()
-    };
     let spans = ScopeSpans {
-        scope: Some(scope),
+        scope: Some(scope()),
         spans: records.into_iter().map(span).collect(),
         schema_url: String::new(),
     };
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
-            resource: Some(resource),
+            resource: Some(resource(instance)),
             scope_spans: vec![spans],
             schema_url: String::new(),
         }],
+    }
+}
+
+/// This process, for spans and metrics alike.
+pub(super) fn resource(instance: &str) -> Resource {
+    Resource {
+        attributes: vec![
+            text("service.name", "holdfast"),
+            text("service.version", env!("CARGO_PKG_VERSION")),
+            text("service.instance.id", instance),
+        ],
+        ..Resource::default()
+    }
+}
+
+pub(super) fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: "holdfast".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
     }
 }
 
@@ -116,15 +122,15 @@ fn described(what: &Spanned) -> (String, SpanKind, Vec<KeyValue>, Option<String>
     }
 }
 
-fn nanos(since: Duration) -> u64 {
+pub(super) fn nanos(since: Duration) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+pub(super) fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.to_owned()))
 }
 
-fn number(key: &str, value: i64) -> KeyValue {
+pub(super) fn number(key: &str, value: i64) -> KeyValue {
     attribute(key, Value::IntValue(value))
 }
 

@@ -15,4 +15,5 @@ mod segments;
 #[cfg(feature = "postgres")]
 mod segments_feedback;
 mod webhook_libraries;
+mod webhook_waits;
 mod webhooks;

@@ -43,12 +43,12 @@ fn sinks(server: &Server) -> Vec<Value> {
     body["sinks"].as_array().unwrap().clone()
 }
 
-fn sink(server: &Server, name: &str) -> Value {
+pub(crate) fn sink(server: &Server, name: &str) -> Value {
     let found = sinks(server).into_iter().find(|it| it["name"] == name);
     found.unwrap_or_else(|| panic!("there is no sink {name}"))
 }
 
-fn post(server: &Server, path: &str, body: &Value) -> Response {
+pub(crate) fn post(server: &Server, path: &str, body: &Value) -> Response {
     let answer = server.ask(&Request::post(path).key(ADMIN).json(body));
     assert_eq!(answer.status, 200, "{answer:?}");
     answer
@@ -66,7 +66,7 @@ pub(crate) fn accepted_of(receiver: &Receiver, user: &str, count: usize) -> Vec<
     })
 }
 
-fn in_order(received: &[Received]) -> bool {
+pub(crate) fn in_order(received: &[Received]) -> bool {
     received.windows(2).all(|it| it[0].lsn() < it[1].lsn())
 }
 
@@ -368,6 +368,7 @@ fn a_slow_endpoint_slows_no_other_and_a_full_one_waits_without_losing_anything()
     until("the slow one has everything", || {
         (slow.accepted().len() == 20).then_some(())
     });
+    assert_eq!(slow.most_at_once(), 2, "parallel_max");
     for user in 0..5 {
         assert!(in_order(&accepted_of(&slow, &format!("user-{user}"), 4)));
     }

@@ -246,7 +246,7 @@ pub(super) const REPORT: &[Setting] = &[
         "report.webhooks[].answer_timeout_ms",
         "15000",
         (10, 300_000),
-        "Timeout of one try, from the connection to the end of the answer.",
+        "Timeout of one try, from the connection to the status of the answer. Its body is read for at most a second, and changes nothing.",
     ),
     number(
         "report.webhooks[].retry_first_ms",

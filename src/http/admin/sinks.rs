@@ -13,7 +13,7 @@ use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
 use crate::ids::Lsn;
 use crate::journal::Elsewhere;
-use crate::report::feed::{Gap, Lost, Mode, SinkRefusal, SinkStatus, Sinks, letter_json};
+use crate::report::feed::{Gap, Lost, Mode, Redriven, SinkRefusal, SinkStatus, Sinks, letter_json};
 use crate::report::webhooks::WebhookEndpoint;
 use hyper::body::Incoming;
 use hyper::http::StatusCode;
@@ -151,16 +151,27 @@ impl SinkCalls {
         if let Err(reason) = self.worker.write_down(acted).await {
             return call.problem(reason);
         }
-        let shown = match self.sinks.redrive(&sink, from, to).await {
-            Ok(done) => json!({
-                "sink": sink, "status": "done", "delivered": done.delivered,
-                "refused": done.refused, "cause": null,
-            }),
+        let redriven = match self.sinks.redrive(&sink, from, to).await {
+            Ok(redriven) => redriven,
             Err(SinkRefusal::Unknown) => return call.problem(Reason::NotFound),
-            Err(SinkRefusal::Down(cause)) => json!({
-                "sink": sink, "status": "sink_down", "delivered": 0, "refused": 0, "cause": cause,
-            }),
+            Err(SinkRefusal::Down(why)) => Redriven {
+                failure: Some(why),
+                ..Redriven::default()
+            },
         };
+        let status = match (&redriven.failure, redriven.next) {
+            (Some(_), _) => "sink_down",
+            (None, Some(_)) => "unfinished",
+            (None, None) => "done",
+        };
+        let shown = json!({
+            "sink": sink,
+            "status": status,
+            "delivered": redriven.delivered,
+            "refused": redriven.refused,
+            "next": redriven.next.map(|it| it.0),
+            "cause": redriven.failure,
+        });
         Answer::value(StatusCode::OK, &shown)
     }
 

@@ -48,15 +48,19 @@ pub(super) struct SinkTroubles {
 pub(super) struct Redrive {
     pub(super) from: Lsn,
     pub(super) to: Option<Lsn>,
-    pub(super) answer: oneshot::Sender<Result<Redriven, String>>,
+    pub(super) answer: oneshot::Sender<Redriven>,
 }
 
 /// The result of redriving dead letters.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redriven {
     pub delivered: usize,
     /// Rejected again.
     pub refused: usize,
+    /// The first dead letter that was not tried, for want of time.
+    pub next: Option<Lsn>,
+    /// Why it ended early.
+    pub failure: Option<String>,
 }
 
 /// The status of a sink for operators.

@@ -4,13 +4,16 @@
 //! saved only after everything before it is delivered or among the dead letters; the log is kept
 //! from every cursor on. No buyer ever waits for a sink.
 //!
-//! `sink` defines a sink, `sinks` runs them all, `runner` runs one (`opening` opens it, `redrive` its dead letters,
-//! `returning` takes back events of another history, `putting_off` follows what a sink has put off), `reader` gathers its batches, `cursor` and
-//! `dead_letters` keep what survives the process, `control` is what operators see.
+//! `sink` defines a sink, `sinks` runs them all, `runner` runs one (`opening` opens it, `burying` makes dead letters,
+//! `redrive` delivers them again, `returning` takes back events of another history, `putting_off` follows what a
+//! sink has put off), `reader` gathers its batches, `cursor` and `dead_letters` keep what survives the process,
+//! `disk_watch` gives sinks up, `control` is what operators see.
 
+mod burying;
 mod control;
 pub mod cursor;
 mod dead_letters;
+mod disk_watch;
 pub mod files;
 mod opening;
 mod putting_off;

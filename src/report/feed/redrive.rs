@@ -1,13 +1,24 @@
 //! Owns redriving dead letters: read, convert, deliver in halves as always, remove.
 //!
-//! Invariants: a letter is removed only once it is delivered; the cursor does not move; there is
-//! one try, so that the caller gets the result.
+//! Invariants: a letter is removed only once it is delivered, and at once after its part of the letters; the
+//! cursor does not move; each letter has one try, so that the caller gets the result; a redrive ends about
+//! `deliver_timeout` after it began, and says where to go on, so that new events wait no longer than that.
 
 use super::control::{Redrive, Redriven};
 use super::runner::{Failed, Runner};
-use super::sink::{Convert, Deliver, Placed, Purpose};
+use super::sink::{Convert, Deliver, Delivered, Placed, Purpose};
 use crate::ids::Lsn;
 use std::collections::HashSet;
+use std::ops::Range;
+use tokio::time::Instant;
+
+/// What is known of a redrive so far.
+#[derive(Default)]
+struct RedriveProgress {
+    redriven: Redriven,
+    /// Delivered, but still among the letters.
+    done: HashSet<Lsn>,
+}
 
 impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     pub(super) async fn redrive(&mut self, redrive: Redrive) {
@@ -16,19 +27,58 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         let _ = redrive.answer.send(redriven);
     }
 
-    async fn redrive_now(&mut self, from: Lsn, to: Option<Lsn>) -> Result<Redriven, String> {
-        let name = self.control.name;
-        let letters = self
-            .letters
-            .of(name, from, to)
-            .map_err(|it| it.to_string())?;
-        let mut result = Redriven::default();
-        let mut done = HashSet::new();
-        // Rejected again, but the sink keeps it in its own dead letters now, so it is removed here.
-        let mut buried = 0;
-        let mut failure = None;
+    async fn redrive_now(&mut self, from: Lsn, to: Option<Lsn>) -> Redriven {
+        let until = Instant::now() + self.settings.deliver_timeout;
+        let mut progress = RedriveProgress::default();
+        let items = match self.letters_to_redrive(from, to, &mut progress) {
+            Ok(items) => items,
+            Err(why) => return progress.failed(why),
+        };
+        let mut ranges: Vec<_> = (0..items.len())
+            .step_by(self.batching.events_max)
+            .map(|at| at..items.len().min(at + self.batching.events_max))
+            .collect();
+        ranges.reverse();
+        let mut is_first = true;
+        while let Some(range) = ranges.pop() {
+            if Instant::now() >= until && !is_first {
+                progress.redriven.next = Some(items[range.start].lsn);
+                break;
+            }
+            is_first = false;
+            let part = &items[range.clone()];
+            match self.try_once(part, Purpose::Redrive { until }).await {
+                Ok(delivered) => progress.add(part, &delivered),
+                Err(failed) if part.len() == 1 || !matches!(failed, Failed::Rejected(_)) => {
+                    if let Some(why) = self.why_not(failed, &mut progress.redriven) {
+                        return progress.failed(why);
+                    }
+                }
+                Err(_) => ranges.extend(halves(range)),
+            }
+            if let Err(why) = self.strike_done(&mut progress) {
+                return progress.failed(why);
+            }
+            if progress.redriven.next.is_some() {
+                break;
+            }
+        }
+        if let Err(why) = self.strike_done(&mut progress) {
+            return progress.failed(why);
+        }
+        progress.redriven
+    }
+
+    /// The letters as the sink's items.
+    fn letters_to_redrive(
+        &self,
+        from: Lsn,
+        to: Option<Lsn>,
+        progress: &mut RedriveProgress,
+    ) -> Result<Vec<Placed<C::Item>>, String> {
+        let letters = self.letters.of(self.control.name, from, to);
         let mut items = Vec::new();
-        for letter in letters {
+        for letter in letters.map_err(|it| it.to_string())? {
             let fed = &letter.fed;
             let (lsn, end) = (fed.entry.lsn, fed.end);
             match self.convert.lock().convert(fed) {
@@ -38,50 +88,66 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                     chain: None,
                     item,
                 }),
-                Ok(None) => drop(done.insert(lsn)),
-                Err(_) => result.refused += 1,
+                Ok(None) => {
+                    progress.redriven.delivered += 1;
+                    progress.done.insert(lsn);
+                }
+                Err(_) => progress.redriven.refused += 1,
             }
         }
-        let mut ranges: Vec<_> = (0..items.len())
-            .step_by(self.batching.events_max)
-            .map(|at| at..items.len().min(at + self.batching.events_max))
-            .collect();
-        ranges.reverse();
-        while let Some(range) = ranges.pop() {
-            let part = &items[range.clone()];
-            match self.try_once(part, Purpose::Redrive).await {
-                Ok(delivered) => {
-                    let refused: HashSet<_> =
-                        delivered.rejected.iter().map(|it| it.index).collect();
-                    result.refused += refused.len() + delivered.buried;
-                    buried += delivered.buried;
-                    let places = part.iter().enumerate();
-                    let arrived = places.filter(|(place, _)| !refused.contains(place));
-                    done.extend(arrived.map(|(_, it)| it.lsn));
-                }
-                Err(Failed::Rejected(_)) if part.len() > 1 => {
-                    let middle = range.start + part.len() / 2;
-                    ranges.push(middle..range.end);
-                    ranges.push(range.start..middle);
-                }
-                Err(Failed::Rejected(_)) => result.refused += 1,
-                Err(Failed::Later(why) | Failed::Misconfigured(why) | Failed::Unwanted(why)) => {
-                    self.opened = false;
-                    failure = Some(why);
-                    break;
-                }
-                Err(Failed::Ordered) => {
-                    failure = Some("the sink was told to stop".to_owned());
-                    break;
-                }
-            }
-        }
-        result.delivered = done.len() - buried;
-        if !done.is_empty() {
-            self.letters
-                .strike(name, &done)
-                .map_err(|it| it.to_string())?;
-        }
-        failure.map_or(Ok(result), Err)
+        Ok(items)
     }
+
+    /// Why the redrive ends, unless it is one letter that was rejected.
+    fn why_not(&mut self, failed: Failed, redriven: &mut Redriven) -> Option<String> {
+        match failed {
+            Failed::Rejected(_) => {
+                redriven.refused += 1;
+                None
+            }
+            Failed::Later(why) | Failed::Misconfigured(why) | Failed::Unwanted(why) => {
+                self.opened = false;
+                Some(why)
+            }
+            Failed::Ordered => Some("the sink was told to stop".to_owned()),
+        }
+    }
+
+    fn strike_done(&self, progress: &mut RedriveProgress) -> Result<(), String> {
+        if progress.done.is_empty() {
+            return Ok(());
+        }
+        let struck = self.letters.strike(self.control.name, &progress.done);
+        struck.map_err(|it| it.to_string())?;
+        progress.done.clear();
+        Ok(())
+    }
+}
+
+impl RedriveProgress {
+    fn add<I>(&mut self, part: &[Placed<I>], delivered: &Delivered) {
+        let refused: HashSet<_> = delivered.rejected.iter().map(|it| it.index).collect();
+        let left: HashSet<_> = delivered.left.iter().copied().collect();
+        let places = part.iter().enumerate();
+        let arrived = places.filter(|(place, _)| !refused.contains(place) && !left.contains(place));
+        let arrived: Vec<_> = arrived.map(|(_, it)| it.lsn).collect();
+        // What the sink keeps in its own dead letters now is removed here, too.
+        self.redriven.delivered += arrived.len() - delivered.buried;
+        self.redriven.refused += refused.len() + delivered.buried;
+        self.redriven.next = left.iter().min().map(|place| part[*place].lsn);
+        self.done.extend(arrived);
+    }
+
+    fn failed(self, why: String) -> Redriven {
+        Redriven {
+            failure: Some(why),
+            ..self.redriven
+        }
+    }
+}
+
+/// The second half first, since the last one is tried next.
+fn halves(range: Range<usize>) -> [Range<usize>; 2] {
+    let middle = range.start + range.len() / 2;
+    [middle..range.end, range.start..middle]
 }

@@ -9,7 +9,7 @@
 
 use super::control::{Control, Redrive, SinkOrder};
 use super::cursor::{Mode, SinkState};
-use super::dead_letters::{DeadLetters, Letter};
+use super::dead_letters::DeadLetters;
 use super::opening::Returned;
 use super::reader::{self, Gathered};
 use super::sink::{
@@ -162,6 +162,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 return self.rest(&mut backoff, Failed::Later(why)).await;
             }
         };
+        // Also after an operator resumed a sink that was running: then it is to try now.
+        self.deliver.wake();
         self.note_put_off().await?;
         loop {
             tokio::select! {
@@ -256,32 +258,6 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.note_put_off().await
     }
 
-    async fn bury_rejected(
-        &mut self,
-        items: &[Placed<C::Item>],
-        delivered: &Delivered,
-    ) -> Result<(), Halt> {
-        let mut letters = Vec::with_capacity(delivered.rejected.len());
-        for rejection in &delivered.rejected {
-            let fed = self.fed_of(&items[rejection.index]).await?;
-            letters.push(self.letter(fed, rejection.cause.clone()));
-        }
-        self.bury(&letters).await
-    }
-
-    /// The event of an item, read from the log, which is kept until the cursor passes it.
-    async fn fed_of(&mut self, placed: &Placed<C::Item>) -> Result<Fed, Halt> {
-        let mut backoff = self.settings.backoff;
-        loop {
-            let why = match self.journal.tail().event_at(placed.lsn) {
-                Ok(Some((entry, end))) => return Ok(Fed { entry, end }),
-                Ok(None) => format!("the log has no event at {}", placed.lsn),
-                Err(error) => format!("reading the log at {}: {error}", placed.lsn),
-            };
-            self.rest(&mut backoff, Failed::Later(why)).await?;
-        }
-    }
-
     /// The cursor within a batch, read from the log, which is kept until the cursor passes it.
     async fn cursor_at(&mut self, lsn: Lsn) -> Result<Cursor, Halt> {
         let mut backoff = self.settings.backoff;
@@ -294,39 +270,6 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 }
             }
         }
-    }
-
-    pub(super) fn letter(&self, fed: Fed, cause: String) -> Letter {
-        Letter {
-            fed,
-            cause,
-            refused_at: self.journal.now(),
-        }
-    }
-
-    /// Stores dead letters; waits while there is no room for them.
-    pub(super) async fn bury(&mut self, letters: &[Letter]) -> Result<(), Halt> {
-        if letters.is_empty() {
-            return Ok(());
-        }
-        let mut backoff = self.settings.backoff;
-        while let Err(error) = self.letters.keep(self.control.name, letters) {
-            self.rest(&mut backoff, Failed::Later(error.to_string()))
-                .await?;
-        }
-        for letter in letters {
-            tracing::error!(
-                event = "dead_letter",
-                sink = self.control.name,
-                lsn = letter.fed.entry.lsn.0,
-                kind = letter.fed.entry.event.kind(),
-                cause = letter.cause,
-                "a sink rejected an event permanently; it is in the dead letters (GET /admin/dead-letters)"
-            );
-        }
-        let count = letters.len() as u64;
-        self.control.rejected.fetch_add(count, Relaxed);
-        Ok(())
     }
 
     /// Delivers, with retries until it succeeds.
@@ -357,9 +300,12 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
             self.opened = false;
             return Err(Failed::Ordered);
         }
+        let most = match purpose {
+            Purpose::Feed { .. } => self.settings.deliver_timeout,
+            Purpose::Redrive { .. } => self.settings.deliver_timeout + self.deliver.longest_try(),
+        };
         let batch = Batch { items, purpose };
-        let delivering =
-            tokio::time::timeout(self.settings.deliver_timeout, self.deliver.deliver(batch));
+        let delivering = tokio::time::timeout(most, self.deliver.deliver(batch));
         let ended = tokio::select! {
             ended = delivering => ended,
             () = ordered_to_drop(&self.wanted) => {
@@ -375,7 +321,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     }
 
     /// Waits after a failure, if waiting can help; redrives dead letters meanwhile.
-    async fn rest(&mut self, backoff: &mut Backoff, failed: Failed) -> Result<(), Halt> {
+    pub(super) async fn rest(&mut self, backoff: &mut Backoff, failed: Failed) -> Result<(), Halt> {
         let is_first = backoff.is_first();
         let why = match failed {
             Failed::Ordered => return Err(Halt::Ordered),

@@ -13,6 +13,8 @@ use crate::journal::{AuditEntry, Cursor, Generation};
 use crate::time::UnixMs;
 use std::error::Error;
 use std::future::Future;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// One durable event on its way to a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,15 @@ pub trait Deliver: Send + 'static {
     /// The events that [`put_off`](Self::put_off) named as given up are durably among the dead letters.
     fn buried(&mut self) {}
 
+    /// How long one item of a redrive takes at most, if items are delivered one by one: one that was begun
+    /// in time may end so much later.
+    fn longest_try(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// An operator wants deliveries that were put off to be tried now.
+    fn wake(&mut self) {}
+
     /// What the error means.
     fn classify(error: &Self::Error) -> Class;
 }
@@ -164,8 +175,9 @@ pub enum Purpose {
         /// The cursor after the batch.
         to: Cursor,
     },
-    /// A dead letter that is redriven; the cursor does not move.
-    Redrive,
+    /// Dead letters that are redriven; the cursor does not move. A sink that delivers items one by one
+    /// begins none after `until`, and names the others as left.
+    Redrive { until: Instant },
 }
 
 /// An item with the LSN of its event.
@@ -189,6 +201,8 @@ pub struct Delivered {
     pub buried: usize,
     /// Number of items that the sink has put off: [`PutOff`].
     pub put_off: usize,
+    /// Of a redrive: the indices of items that were not tried, for want of time.
+    pub left: Vec<usize>,
 }
 
 /// An item that was rejected permanently.

@@ -8,6 +8,7 @@
 use super::control::{Control, Redrive, Redriven, SinkOrder, SinkStatus};
 use super::cursor::{self, CursorError, Mode, SinkState, log_id_text};
 use super::dead_letters::{DeadLetters, Letter, LetterError};
+use super::disk_watch::DiskWatch;
 use super::runner::{RunSettings, Runner};
 use super::sink::{Begins, Convert, Deliver, Sink};
 use super::wait::Backoff;
@@ -20,9 +21,6 @@ use std::sync::mpsc as blocking;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-
-/// How often the free disk space is read.
-const DISK_LOOK: Duration = Duration::from_millis(500);
 
 /// The settings of all sinks.
 #[derive(Clone, Debug)]
@@ -126,9 +124,11 @@ pub struct Sinks {
 }
 
 #[derive(Debug)]
-struct Running {
-    control: Arc<Control>,
+pub(super) struct Running {
+    pub(super) control: Arc<Control>,
     redrives: mpsc::Sender<Redrive>,
+    /// How long a redrive takes, unless the sink is busy.
+    redrive_max: Duration,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -170,6 +170,7 @@ impl Sinks {
         control.tells(&state);
         self.judge_by_file(name, &state)?;
         let (redrives, asked) = mpsc::channel(1);
+        let redrive_max = self.settings.deliver_timeout + sink.deliver.longest_try();
         let runner = Runner {
             journal: Arc::clone(&self.journal),
             control: Arc::clone(&control),
@@ -204,6 +205,7 @@ impl Sinks {
         self.running.lock().push(Running {
             control,
             redrives,
+            redrive_max,
             thread: Some(thread),
         });
         self.watch_disk()
@@ -308,7 +310,8 @@ impl Sinks {
         self.tell(name, Mode::Paused)
     }
 
-    /// Resumes a sink. One that was given up continues at the beginning of the log.
+    /// Resumes a sink; one that runs tries at once what it has put off. One that was given up continues at
+    /// the beginning of the log.
     pub fn resume(&self, name: &str) -> Result<SinkStatus, SinkRefusal> {
         self.tell(name, Mode::Run)
     }
@@ -319,11 +322,11 @@ impl Sinks {
             self.journal.tail().retain_again(name);
         }
         control.wanted.send_if_modified(|wanted| {
-            let changes = *wanted != SinkOrder::Stop && *wanted != SinkOrder::Mode(mode);
-            if changes {
+            let is_new = *wanted != SinkOrder::Stop && *wanted != SinkOrder::Mode(mode);
+            if is_new {
                 *wanted = SinkOrder::Mode(mode);
             }
-            changes
+            is_new || *wanted == SinkOrder::Mode(Mode::Run)
         });
         let bytes = self.letters.sizes().get(name).copied().unwrap_or(0);
         Ok(control.status(self.journal.tail().durable_lsn(), self.journal.now(), bytes))
@@ -336,10 +339,11 @@ impl Sinks {
         from: Lsn,
         to: Option<Lsn>,
     ) -> Result<Redriven, SinkRefusal> {
-        let redrives = {
+        let (redrives, most) = {
             let running = self.running.lock();
             let found = running.iter().find(|it| it.control.name == name);
-            found.ok_or(SinkRefusal::Unknown)?.redrives.clone()
+            let found = found.ok_or(SinkRefusal::Unknown)?;
+            (found.redrives.clone(), found.redrive_max)
         };
         let (answer, answered) = oneshot::channel();
         let busy = || {
@@ -350,9 +354,9 @@ impl Sinks {
         let redrive = Redrive { from, to, answer };
         redrives.try_send(redrive).map_err(|_| busy())?;
         // A sink that is down does it when it is back.
-        let waited = tokio::time::timeout(self.settings.deliver_timeout, answered).await;
+        let waited = tokio::time::timeout(most, answered).await;
         match waited {
-            Ok(Ok(result)) => result.map_err(SinkRefusal::Down),
+            Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(SinkRefusal::Down("the sink has ended".to_owned())),
             Err(_) => Err(SinkRefusal::Down(
                 "the sink does not respond; the dead letters stay and are delivered when it is back"
@@ -438,62 +442,5 @@ impl Sinks {
 impl Drop for Sinks {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// Gives a sink up when the disk is nearly full.
-struct DiskWatch {
-    name: String,
-    below_bytes: u64,
-    segment_bytes: u64,
-    journal: Arc<Journal>,
-    running: Arc<Mutex<Vec<Running>>>,
-}
-
-impl DiskWatch {
-    fn run(&self, stopped: &blocking::Receiver<()>) {
-        while stopped.recv_timeout(DISK_LOOK) == Err(blocking::RecvTimeoutError::Timeout) {
-            let free = self.journal.tail().disk_free_bytes();
-            if free.is_some_and(|free| free < self.below_bytes) {
-                self.give_up(free.unwrap_or(0));
-            }
-        }
-    }
-
-    fn give_up(&self, free_bytes: u64) {
-        let control = {
-            let running = self.running.lock();
-            let found = running.iter().find(|it| it.control.name == self.name);
-            found.map(|it| Arc::clone(&it.control))
-        };
-        let Some(control) = control else { return };
-        let cursor = Lsn(control.cursor.load(std::sync::atomic::Ordering::Acquire));
-        let behind = self.journal.tail().durable_lsn().0.saturating_sub(cursor.0);
-        if behind < self.segment_bytes {
-            return;
-        }
-        let given_up = control.wanted.send_if_modified(|wanted| {
-            let gives_up = matches!(wanted, SinkOrder::Mode(Mode::Run | Mode::Paused));
-            if gives_up {
-                *wanted = SinkOrder::Mode(Mode::GivenUp);
-            }
-            gives_up
-        });
-        if !given_up {
-            return;
-        }
-        self.journal.tail().retention_ends(&self.name);
-        tracing::error!(
-            event = "sink_given_up",
-            sink = self.name,
-            cursor = cursor.0,
-            behind_bytes = behind,
-            free_bytes,
-            "the disk is nearly full and the log is no longer kept for this sink, as \
-             report.on_disk_full says; resume it once there is room, and it goes on where the log begins"
-        );
-        if let Err(error) = self.journal.tail().let_go() {
-            tracing::warn!(event = "log_not_tidied", "{error}");
-        }
     }
 }

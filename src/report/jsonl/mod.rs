@@ -106,7 +106,7 @@ impl Deliver for LineFile {
         let lines = batch.items.iter().map(|placed| placed.item.as_slice());
         match batch.purpose {
             Purpose::Feed { to, .. } => file.append(lines, Some(to))?,
-            Purpose::Redrive => file.append(lines, None)?,
+            Purpose::Redrive { .. } => file.append(lines, None)?,
         }
         file.rotate_if_full()?;
         Ok(Delivered::default())

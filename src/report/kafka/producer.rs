@@ -339,6 +339,7 @@ impl Producing {
             buried: count - rejected.len(),
             rejected,
             put_off: 0,
+            left: Vec::new(),
         })
     }
 }

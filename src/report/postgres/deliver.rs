@@ -107,7 +107,7 @@ impl Deliver for PostgresWriter {
         let session = self.session.as_mut().ok_or(PostgresError::NotOpen)?;
         match batch.purpose {
             Purpose::Feed { from, to } => session.write(batch.items, from, to).await?,
-            Purpose::Redrive => session.write_again(batch.items).await?,
+            Purpose::Redrive { .. } => session.write_again(batch.items).await?,
         }
         Ok(Delivered::default())
     }

@@ -8,20 +8,20 @@
 //! Deliberately absent: the order of a buyer's events (`lanes`), and requests (`post`).
 
 use super::endpoint::{DeliveryRecord, WebhookEndpoint};
-use super::lanes::{BuyerLanes, KeepWhich, PendingDelivery};
+use super::lanes::{BuyerLanes, KeepWhich, PendingDelivery, Wake};
 use super::messages::{message_body, message_id};
 use super::post::{Posted, Poster, RetryAfter};
-use crate::ids::{Lsn, UserId};
+use super::redrive::Redriver;
+use crate::ids::Lsn;
 use crate::journal::{Cursor, Directory, Generation, Journal};
 use crate::report::feed::cursor::{CursorError, SinkState};
 use crate::report::feed::files::PUT_OFF;
 use crate::report::feed::sink::{
-    Batch, Class, Deliver, Delivered, Fed, GivenUp, Placed, Purpose, PutOff, RejectedItem,
-    SinkRecord,
+    Batch, Class, Deliver, Delivered, Fed, GivenUp, Placed, Purpose, PutOff, SinkRecord,
 };
 use crate::report::feed::{DeadLetters, Letter, LetterError};
 use hyper::StatusCode;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -239,6 +239,10 @@ impl Courier {
             Some(landed) = self.flights.join_next() => {
                 self.land(landed.expect("sending does not panic and is not aborted"))
             }
+            () = self.endpoint.answers() => {
+                self.wake();
+                Ok(())
+            }
             () = sleep => Ok(()),
         }
     }
@@ -305,7 +309,7 @@ impl Courier {
             self.delivered += 1;
         }
         if self.failures >= FAILURES_OF_AN_OUTAGE {
-            self.lanes.wake_all(now);
+            self.lanes.wake_all(now, Wake::Heeding);
         }
         self.failures = 0;
     }
@@ -353,55 +357,6 @@ impl Courier {
             self.strike()?;
         }
     }
-
-    /// Delivers each once, buyers at one time, each buyer's in order; one that fails is rejected, and
-    /// so are the same buyer's behind it.
-    async fn redrive(&self, items: &[Placed<Fed>]) -> Delivered {
-        let mut buyers: HashMap<Option<UserId>, Vec<(usize, Fed)>> = HashMap::new();
-        for (index, placed) in items.iter().enumerate() {
-            let key = placed.item.entry.event.user().cloned();
-            let of_buyer = buyers.entry(key).or_default();
-            of_buyer.push((index, placed.item.clone()));
-        }
-        let mut waiting = buyers.into_values();
-        let mut running = JoinSet::new();
-        let mut delivered = Delivered::default();
-        loop {
-            while running.len() < self.endpoint.settings().parallel_max
-                && let Some(events) = waiting.next()
-            {
-                let poster = self.opened().poster.clone();
-                let (endpoint, log_id) = (Arc::clone(&self.endpoint), self.journal.log_id());
-                running.spawn(one_buyer(poster, endpoint, log_id, events));
-            }
-            let Some(ended) = running.join_next().await else {
-                return delivered;
-            };
-            let rejected = ended.expect("sending does not panic and is not aborted");
-            delivered.rejected.extend(rejected);
-        }
-    }
-}
-
-/// Delivers the events of one buyer, each once, until one fails.
-async fn one_buyer(
-    poster: Poster,
-    endpoint: Arc<WebhookEndpoint>,
-    log_id: u64,
-    events: Vec<(usize, Fed)>,
-) -> Vec<RejectedItem> {
-    let mut rejected: Vec<RejectedItem> = Vec::new();
-    for (index, fed) in events {
-        let cause = if rejected.is_empty() {
-            let id = message_id(log_id, &fed.entry);
-            let message = endpoint.signed(id, message_body(&fed.entry));
-            poster.post(message).await.failure
-        } else {
-            Some("an earlier event of this buyer failed".to_owned())
-        };
-        rejected.extend(cause.map(|cause| RejectedItem { index, cause }));
-    }
-    rejected
 }
 
 impl Deliver for Courier {
@@ -418,7 +373,11 @@ impl Deliver for Courier {
 
     async fn deliver(&mut self, batch: Batch<'_, Fed>) -> Result<Delivered, CourierError> {
         match batch.purpose {
-            Purpose::Redrive => Ok(self.redrive(batch.items).await),
+            Purpose::Redrive { until } => {
+                let (poster, endpoint) = (self.opened().poster.clone(), Arc::clone(&self.endpoint));
+                let redriver = Redriver::new(poster, endpoint, self.journal.log_id());
+                Ok(redriver.redrive(batch.items, until).await)
+            }
             Purpose::Feed { .. } => {
                 self.take(batch.items);
                 self.settle().await?;
@@ -449,6 +408,15 @@ impl Deliver for Courier {
             retried: std::mem::take(&mut self.retried),
             given_up: self.given_up.clone(),
         }
+    }
+
+    fn longest_try(&self) -> Duration {
+        self.endpoint.settings().answer_timeout
+    }
+
+    fn wake(&mut self) {
+        self.not_before = None;
+        self.lanes.wake_all(Instant::now(), Wake::Ordered);
     }
 
     fn buried(&mut self) {

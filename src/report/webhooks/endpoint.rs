@@ -1,7 +1,7 @@
 //! Owns one endpoint as operators see it: its settings, its latest tries, and a ping.
 //!
 //! Invariants: the list of tries is bounded and in memory only; a ping is delivered at once, apart
-//! from the events, and changes nothing.
+//! from the events; once one is accepted, what waits is tried at once.
 
 use super::keys::{OutgoingKey, signatures};
 use super::messages::ping_body;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Notify;
 
 /// Tries that are remembered.
 const RECENT_MAX: usize = 100;
@@ -54,6 +55,8 @@ pub struct WebhookEndpoint {
     settings: EndpointSettings,
     journal: Arc<Journal>,
     recent: Mutex<VecDeque<DeliveryRecord>>,
+    /// A ping was accepted.
+    answers: Notify,
 }
 
 impl WebhookEndpoint {
@@ -62,6 +65,7 @@ impl WebhookEndpoint {
             settings,
             journal,
             recent: Mutex::default(),
+            answers: Notify::new(),
         }
     }
 
@@ -92,6 +96,9 @@ impl WebhookEndpoint {
             Ok(poster) => poster.post(message).await,
             Err(why) => Posted::unanswered(why),
         };
+        if posted.failure.is_none() {
+            self.answers.notify_one();
+        }
         let answer = String::from_utf8_lossy(&posted.answer);
         PingResult {
             id,
@@ -100,6 +107,11 @@ impl WebhookEndpoint {
             answer: answer.chars().take(ANSWER_CHARS_MAX).collect(),
             took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// Ends once a ping was accepted after the last call.
+    pub(super) async fn answers(&self) {
+        self.answers.notified().await;
     }
 
     /// A message signed with every key, as of now by the wall clock: receivers judge by theirs.

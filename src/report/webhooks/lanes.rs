@@ -190,12 +190,15 @@ impl BuyerLanes {
         self.due.insert((now, lsn), key);
     }
 
-    /// Every lane is due: the endpoint answers again.
-    pub(super) fn wake_all(&mut self, now: Instant) {
+    /// Every lane is due.
+    pub(super) fn wake_all(&mut self, now: Instant, wake: Wake) {
         let waiting = std::mem::take(&mut self.due);
         for ((at, lsn), key) in waiting {
             let lane = self.lane(&key);
-            let at = at.min(now.max(lane.not_before));
+            let at = at.min(match wake {
+                Wake::Heeding => now.max(lane.not_before),
+                Wake::Ordered => now,
+            });
             lane.due = Some(at);
             self.due.insert((at, lsn), key);
         }
@@ -257,6 +260,15 @@ impl BuyerLanes {
         let lane = self.lanes.get_mut(key);
         lane.expect("a place names a lane that there is")
     }
+}
+
+/// Why lanes are woken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// The endpoint answers again: lanes that it asked to wait do so.
+    Heeding,
+    /// An operator wants it: nothing waits.
+    Ordered,
 }
 
 /// Which deliveries are kept durably.

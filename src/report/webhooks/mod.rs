@@ -8,7 +8,7 @@
 //! address, unless the endpoint's settings allow it.
 //!
 //! `messages` makes bodies and ids, `keys` signs them, `address` says where they may go, `post` sends
-//! one, `lanes` keeps the order, `courier` delivers, `endpoint` is what operators see and do.
+//! one, `lanes` keeps the order, `courier` delivers, `redrive` delivers dead letters again, `endpoint` is what operators see and do.
 //! Deliberately absent: webhooks that come in (`webhooks` of the crate), and reading the log.
 
 mod address;
@@ -18,6 +18,7 @@ mod keys;
 mod lanes;
 mod messages;
 mod post;
+mod redrive;
 mod settings;
 
 pub use courier::Courier;

@@ -1,7 +1,7 @@
 //! Owns sending one delivery, and what its answer means.
 //!
-//! Invariants: a redirect is a failure and is not followed; of an answer only a bounded part is read,
-//! in a bounded time; only 2xx is success. Deliberately absent: when to try again.
+//! Invariants: a redirect is a failure and is not followed; only 2xx is success, whatever follows the
+//! status; of an answer's body only a bounded part is read, in a bounded time. Deliberately absent: when to try again.
 
 use super::address::JudgingResolver;
 use super::settings::{AddressRule, EndpointSettings};
@@ -20,8 +20,9 @@ use std::time::Duration;
 
 /// How long a connection is kept for the next delivery.
 const IDLE: Duration = Duration::from_secs(30);
-/// Of an answer more is not read, and its connection is closed.
+/// Of an answer's body more is not read, nor for longer, and its connection is closed.
 const ANSWER_BYTES_MAX: usize = 16_384;
+const ANSWER_BODY_MAX: Duration = Duration::from_secs(1);
 const AGENT: &str = concat!("holdfast/", env!("CARGO_PKG_VERSION"));
 
 /// A signed delivery.
@@ -91,28 +92,16 @@ impl Poster {
         })
     }
 
+    /// Sends it once. The status decides, once it is there.
     pub(super) async fn post(&self, message: SignedMessage) -> Posted {
-        let asking = tokio::time::timeout(self.answer_timeout, self.ask(message));
-        asking.await.unwrap_or_else(|_| {
-            let ms = self.answer_timeout.as_millis();
-            Posted::unanswered(format!("no answer within {ms} ms"))
-        })
-    }
-
-    async fn ask(&self, message: SignedMessage) -> Posted {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(self.uri.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(USER_AGENT, AGENT)
-            .header("webhook-id", message.id)
-            .header("webhook-timestamp", message.timestamp_s)
-            .header("webhook-signature", message.signatures)
-            .body(Full::new(message.body))
-            .expect("the URL was parsed, and ids, numbers and base64 may be in headers");
-        let response = match self.http.request(request).await {
-            Ok(response) => response,
-            Err(error) => return Posted::unanswered(with_causes(&error)),
+        let asking = self.http.request(self.request(message));
+        let response = match tokio::time::timeout(self.answer_timeout, asking).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Posted::unanswered(with_causes(&error)),
+            Err(_) => {
+                let ms = self.answer_timeout.as_millis();
+                return Posted::unanswered(format!("no answer within {ms} ms"));
+            }
         };
         let (parts, body) = response.into_parts();
         let answer = beginning(body).await;
@@ -131,6 +120,19 @@ impl Poster {
             answer,
         }
     }
+
+    fn request(&self, message: SignedMessage) -> Request<Full<Bytes>> {
+        Request::builder()
+            .method(Method::POST)
+            .uri(self.uri.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, AGENT)
+            .header("webhook-id", message.id)
+            .header("webhook-timestamp", message.timestamp_s)
+            .header("webhook-signature", message.signatures)
+            .body(Full::new(message.body))
+            .expect("the URL was parsed, and ids, numbers and base64 may be in headers")
+    }
 }
 
 impl Posted {
@@ -144,18 +146,21 @@ impl Posted {
     }
 }
 
-/// The beginning of an answer. What fails on the way does not change what the status said.
+/// The beginning of an answer's body. What fails on the way does not change what the status said.
 async fn beginning(mut body: Incoming) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        if let Ok(data) = frame.into_data() {
-            let room = ANSWER_BYTES_MAX - bytes.len();
-            bytes.extend_from_slice(&data[..data.len().min(room)]);
-            if data.len() > room {
-                break;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(data) = frame.into_data() {
+                let room = ANSWER_BYTES_MAX - bytes.len();
+                bytes.extend_from_slice(&data[..data.len().min(room)]);
+                if data.len() > room {
+                    break;
+                }
             }
         }
-    }
+    };
+    let _ = tokio::time::timeout(ANSWER_BODY_MAX, reading).await;
     bytes
 }
 

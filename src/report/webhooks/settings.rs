@@ -31,7 +31,7 @@ pub struct EndpointSettings {
     /// Authorities that sign its certificate; `None`: the public ones.
     pub ca_file: Option<PathBuf>,
     pub connect_timeout: Duration,
-    /// From the beginning of a request to the end of its answer.
+    /// From the beginning of a request to the status of its answer.
     pub answer_timeout: Duration,
     /// Waits between two tries of a delivery.
     pub backoff: Backoff,

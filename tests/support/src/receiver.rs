@@ -2,8 +2,8 @@
 //! it outlives a `kill -9` of what is tested, and that answers as the test says.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -11,7 +11,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -55,6 +57,17 @@ pub struct HookReply {
     status: u16,
     header: Option<(&'static str, String)>,
     is_held: bool,
+    rest: BodyRest,
+}
+
+/// What follows after the beginning of an answer's body.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum BodyRest {
+    Nothing,
+    /// Nothing, but the body does not end.
+    Silence,
+    /// More and more.
+    Flood,
 }
 
 impl HookReply {
@@ -63,11 +76,25 @@ impl HookReply {
             status,
             header: None,
             is_held: false,
+            rest: BodyRest::Nothing,
         }
     }
 
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         self.header = Some((name, value.to_owned()));
+        self
+    }
+
+    /// With another status, if that holds.
+    pub fn or_if(mut self, holds: bool, status: u16) -> Self {
+        if holds {
+            self.status = status;
+        }
+        self
+    }
+
+    pub fn followed_by(mut self, rest: BodyRest) -> Self {
+        self.rest = rest;
         self
     }
 
@@ -84,6 +111,8 @@ struct ReceiverState {
     received: Mutex<Vec<(Received, u16)>>,
     answering: Mutex<Answering>,
     released: watch::Sender<bool>,
+    /// Requests under way, and the most at one time.
+    under_way: Mutex<(usize, usize)>,
 }
 
 /// A running endpoint; gone when dropped.
@@ -108,6 +137,7 @@ impl Receiver {
             received: Mutex::default(),
             answering: Mutex::new(Box::new(|_| HookReply::status(204))),
             released: watch::Sender::new(false),
+            under_way: Mutex::default(),
         });
         runtime.spawn(serve(listener, Arc::clone(&state)));
         Self {
@@ -140,6 +170,11 @@ impl Receiver {
         self.state.received.lock().unwrap().clone()
     }
 
+    /// The most requests that were under way at one time.
+    pub fn most_at_once(&self) -> usize {
+        self.state.under_way.lock().unwrap().1
+    }
+
     /// What was accepted.
     pub fn accepted(&self) -> Vec<Received> {
         let all = self.all().into_iter();
@@ -165,7 +200,12 @@ async fn serve(listener: TcpListener, state: Arc<ReceiverState>) {
 async fn answer(
     request: Request<Incoming>,
     state: Arc<ReceiverState>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<AnswerBody>, Infallible> {
+    {
+        let mut under_way = state.under_way.lock().unwrap();
+        under_way.0 += 1;
+        under_way.1 = under_way.1.max(under_way.0);
+    }
     let (parts, body) = request.into_parts();
     let body = body
         .collect()
@@ -194,5 +234,42 @@ async fn answer(
     if let Some((name, value)) = reply.header {
         response = response.header(name, value);
     }
-    Ok(response.body(Full::new(Bytes::from("thanks"))).unwrap())
+    state.under_way.lock().unwrap().0 -= 1;
+    let body = AnswerBody {
+        beginning: Some(Bytes::from("thanks")),
+        rest: reply.rest,
+    };
+    Ok(response.body(body).unwrap())
+}
+
+struct AnswerBody {
+    beginning: Option<Bytes>,
+    rest: BodyRest,
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(beginning) = self.beginning.take() {
+            return Poll::Ready(Some(Ok(Frame::data(beginning))));
+        }
+        match self.rest {
+            BodyRest::Nothing => Poll::Ready(None),
+            BodyRest::Silence => Poll::Pending,
+            BodyRest::Flood => Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b'x'; 1024]))))),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (self.rest, &self.beginning) {
+            (BodyRest::Nothing, Some(beginning)) => SizeHint::with_exact(beginning.len() as u64),
+            (BodyRest::Nothing, None) => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
+        }
+    }
 }

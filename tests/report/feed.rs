@@ -1,9 +1,18 @@
 //! The feed by way of its smallest sink, JSON lines: what is in the files, what a crash leaves, how
 //! a sink is given up when the disk is nearly full, and one that comes when the log has begun to go.
 
+use holdfast::ids::Lsn;
+use holdfast::journal::{Cursor, Generation, Journal, JournalOptions};
+use holdfast::report::feed::sink::{
+    Batch, Batching, Begins, Class, Convert, Deliver, Delivered, Fed, Kept, Sink, SinkRecord, Unfit,
+};
+use holdfast::report::feed::{Backoff, FeedSettings, OnDiskFull, Sinks};
 use serde_json::{Value, json};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 use support::{ADMIN, Request, Server, Setup, binary, until};
 
 fn setup(data_dir: &Path, report: &str) -> Setup {
@@ -291,4 +300,101 @@ fn only_a_sink_that_is_set_up_can_be_named_to_go_first() {
     assert_eq!(ended.status.code(), Some(1));
     let told = String::from_utf8_lossy(&ended.stderr);
     assert!(told.contains("report.on_disk_full"), "{told}");
+}
+
+/// A sink that looks a name up which no server answers.
+struct Unanswered {
+    asked: mpsc::Sender<()>,
+    answer: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+struct Nothing;
+
+impl Convert for Nothing {
+    type Item = ();
+
+    fn convert(&mut self, _: &Fed) -> Result<Option<()>, Unfit> {
+        Ok(None)
+    }
+
+    fn bytes((): &()) -> usize {
+        0
+    }
+}
+
+impl Deliver for Unanswered {
+    type Item = ();
+    type Error = io::Error;
+
+    async fn open(&mut self, _: u64, _: Generation) -> io::Result<Option<Cursor>> {
+        let (asked, answer) = (self.asked.clone(), Arc::clone(&self.answer));
+        let looking_up = tokio::task::spawn_blocking(move || {
+            asked.send(()).unwrap();
+            let _ = answer.lock().unwrap().recv();
+        });
+        looking_up.await.unwrap();
+        Ok(None)
+    }
+
+    async fn deliver(&mut self, _: Batch<'_, ()>) -> io::Result<Delivered> {
+        Ok(Delivered::default())
+    }
+
+    async fn newest(&mut self, _: Lsn, _: Lsn) -> io::Result<Option<SinkRecord>> {
+        Ok(None)
+    }
+
+    async fn take_back(&mut self, _: &Cursor, _: &Cursor) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn classify(_: &io::Error) -> Class {
+        Class::Retriable
+    }
+}
+
+#[test]
+fn a_stop_waits_for_no_look_up_of_a_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(JournalOptions::new(dir.path()), &mut |_| {}).unwrap();
+    let settings = FeedSettings {
+        data_dir: dir.path().to_owned(),
+        backoff: Backoff::new(10, 100),
+        deliver_timeout: Duration::from_mins(1),
+        dead_letters_bytes_max: 1 << 20,
+        on_disk_full: OnDiskFull::RefuseSales,
+        give_up_below_bytes: 0,
+        segment_bytes: 1 << 20,
+    };
+    let sinks = Sinks::new(Arc::clone(&journal), settings).unwrap();
+    let (asked, is_asked) = mpsc::channel();
+    let (answers, answer) = mpsc::channel::<()>();
+    let unanswered = Unanswered {
+        asked,
+        answer: Arc::new(Mutex::new(answer)),
+    };
+    let batching = Batching {
+        events_max: 1,
+        bytes_max: 1,
+        wait_ms: 1,
+    };
+    let sink = Sink {
+        name: "unanswered",
+        convert: Nothing,
+        deliver: unanswered,
+        cursor: Kept::InFile,
+        begins: Begins::AtTheEnd,
+        batching,
+    };
+    sinks.start(sink).unwrap();
+    is_asked.recv().unwrap();
+    let (stopped, is_stopped) = mpsc::channel();
+    thread::spawn(move || {
+        sinks.stop();
+        stopped.send(()).unwrap();
+    });
+    let ended = is_stopped.recv_timeout(Duration::from_secs(30));
+    drop(answers);
+    ended.expect("the sinks stop while the look-up goes on");
+    journal.close();
 }

@@ -3,6 +3,7 @@
 
 use super::webhooks::{accepted_of, buy, endpoint, post, setup, sink};
 use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use support::receiver::{BodyRest, HookReply, Receiver};
@@ -141,4 +142,85 @@ fn the_status_decides_whatever_becomes_of_the_body() {
     let pinged = post(&server, "/admin/sinks/webhooks_shop/test", &json!({})).json();
     let answer = pinged["answer"].as_str().unwrap();
     assert!(answer.starts_with("thanksxxx"), "{pinged}");
+}
+
+#[test]
+fn what_was_accepted_is_struck_out_at_once_and_a_kill_repeats_nothing_of_it() {
+    let receiver = Receiver::start();
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        let endpoints = patient("shop", &receiver.url(), "");
+        setup(&endpoints).data_dir(dir.path()).start()
+    };
+    receiver.answer(|_| HookReply::status(503));
+    let mut server = start();
+    server.put_product("drop", 100);
+    for user in ["ana", "bo"] {
+        buy(&server, user, 0);
+    }
+    let file = dir
+        .path()
+        .join("sinks/webhooks_shop.put_off/webhooks_shop.jsonl");
+    until("both wait in the file", || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        (text.lines().count() == 2).then_some(())
+    });
+    let written = std::fs::metadata(&file).unwrap().ino();
+    receiver.answer(|it| HookReply::status(200).or_if(it.user() == "bo", 503));
+    post(&server, "/admin/sinks/webhooks_shop/resume", &json!({}));
+    until("hers is delivered, and his waits for an hour", || {
+        let sink = sink(&server, "webhooks_shop");
+        (sink["delivered"] == 1 && tries_of(&receiver, "bo") == 2).then_some(())
+    });
+    server.kill();
+    assert_eq!(std::fs::metadata(&file).unwrap().ino(), written, "appended");
+    let tries = tries_of(&receiver, "ana");
+    receiver.answer(|_| HookReply::status(200));
+    let mut server = start();
+    accepted_of(&receiver, "bo", 1);
+    until("nothing waits", || {
+        let text = std::fs::read_to_string(&file).unwrap();
+        text.is_empty().then_some(())
+    });
+    assert_eq!(tries_of(&receiver, "ana"), tries);
+    server.terminate();
+    server.wait();
+    support::money::assert_checks_clean(dir.path());
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_batch_repeats_nothing_that_was_accepted() {
+    let receiver = Receiver::start();
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        let endpoints = patient("shop", &receiver.url(), "");
+        setup(&endpoints).data_dir(dir.path()).start()
+    };
+    let server = start();
+    server.put_product("drop", 100);
+    post(&server, "/admin/sinks/webhooks_shop/pause", &json!({}));
+    for user in ["ana", "bo"] {
+        buy(&server, user, 0);
+    }
+    receiver.answer(|it| {
+        let reply = HookReply::status(200);
+        if it.user() == "bo" {
+            reply.held()
+        } else {
+            reply
+        }
+    });
+    // Both are in one batch, which is not done while his is under way.
+    post(&server, "/admin/sinks/webhooks_shop/resume", &json!({}));
+    until("hers is accepted, and his is under way", || {
+        (receiver.all().len() == 2).then_some(())
+    });
+    server.stop();
+    receiver.answer(|_| HookReply::status(200));
+    receiver.release();
+    let server = start();
+    until("he has his", || {
+        (sink(&server, "webhooks_shop")["lag_bytes"] == 0).then_some(())
+    });
+    assert_eq!(["ana", "bo"].map(|it| tries_of(&receiver, it)), [1, 2]);
 }

@@ -4,7 +4,8 @@
 //! Invariants: a letter is synced before the sink's cursor passes it; it has the whole event, so
 //! that it can be delivered after the log has removed it; the folder has a maximum size, at which a
 //! sink stops rather than lose anything. After a crash a letter may be written twice; it is shown
-//! once.
+//! once. A file is only appended to: a line names letters that are struck out, and the file is written
+//! again without them once they are the larger part of it.
 //! Deliberately absent: delivering them, which the runner does.
 
 use super::cursor::{read_text, replace_in};
@@ -17,8 +18,9 @@ use crate::journal::{Access, AuditEntry, Directory};
 use crate::report::event_json;
 use crate::time::UnixMs;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +31,9 @@ pub const FOLDER: &str = "dead-letters";
 const FILE_BYTES_MAX: u64 = 1 << 40;
 
 const SUFFIX: &str = ".jsonl";
+
+/// A file with fewer struck letters is not written again for them.
+const STRUCK_MIN: usize = 64;
 
 /// An event that a sink rejected permanently.
 #[derive(Clone, Debug)]
@@ -67,8 +72,37 @@ pub enum LetterError {
 pub struct DeadLetters {
     folder: Directory,
     bytes_max: u64,
-    /// Bytes of each sink's file. The lock is held while files change.
-    bytes: Mutex<BTreeMap<String, u64>>,
+    /// Of each sink's file. The lock is held while files change.
+    files: Mutex<BTreeMap<String, LetterFile>>,
+}
+
+/// What is known of a file.
+#[derive(Debug, Default)]
+struct LetterFile {
+    /// Bytes of whole lines.
+    bytes: u64,
+    /// The letters that are not struck out.
+    live: BTreeSet<Lsn>,
+    /// Number of letters that are struck out, but still in the file.
+    struck: usize,
+    /// Whether a line is neither a letter nor strikes one out: then nothing is removed from the file.
+    is_damaged: bool,
+}
+
+/// Whether a change waits for the disk.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(in crate::report) enum Durability {
+    Synced,
+    /// It survives the process, and may be lost with the machine.
+    Written,
+}
+
+/// What a line says, without the event.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum LetterLine {
+    Struck { struck: Vec<u64> },
+    Letter { lsn: u64 },
 }
 
 impl DeadLetters {
@@ -87,18 +121,18 @@ impl DeadLetters {
         let folder = parent
             .create_below(folder)
             .map_err(at(&parent.path().join(folder)))?;
-        let mut bytes = BTreeMap::new();
+        let mut files = BTreeMap::new();
         for name in folder.list().map_err(at(folder.path()))? {
             let Some(sink) = name.strip_suffix(SUFFIX) else {
                 continue;
             };
-            let kept = cut_torn_line(&folder, &name).map_err(at(&folder.path().join(&name)))?;
-            bytes.insert(sink.to_owned(), kept);
+            let file = opened(&folder, &name).map_err(at(&folder.path().join(&name)))?;
+            files.insert(sink.to_owned(), file);
         }
         Ok(Self {
             folder,
             bytes_max,
-            bytes: Mutex::new(bytes),
+            files: Mutex::new(files),
         })
     }
 
@@ -109,40 +143,98 @@ impl DeadLetters {
             lines.extend_from_slice(line(sink, letter).to_string().as_bytes());
             lines.push(b'\n');
         }
-        let mut bytes = self.bytes.lock();
-        let all = bytes.values().sum::<u64>() + lines.len() as u64;
-        if all > self.bytes_max {
+        let mut files = self.files.lock();
+        let has_room = |files: &BTreeMap<_, LetterFile>| {
+            let all: u64 = files.values().map(|it| it.bytes).sum();
+            all + lines.len() as u64 <= self.bytes_max
+        };
+        if !has_room(&files)
+            && let Some(file) = files.get_mut(sink).filter(|it| it.struck > 0)
+        {
+            self.write_again(sink, file)?;
+        }
+        if !has_room(&files) {
             let bytes_max = self.bytes_max;
             return Err(LetterError::Full { bytes_max });
         }
-        let file_bytes = bytes.entry(sink.to_owned()).or_default();
-        *file_bytes = append(&self.folder, &name_of(sink), &lines, *file_bytes)
-            .map_err(at(&self.path(sink)))?;
+        let file = files.entry(sink.to_owned()).or_default();
+        self.append(sink, file, &lines, Durability::Synced)?;
+        file.live.extend(letters.iter().map(|it| it.fed.entry.lsn));
         self.folder.sync().map_err(at(self.folder.path()))
     }
 
     /// The letters of a sink from `from` to before `to`, each once, in the order of the log.
     pub fn of(&self, sink: &str, from: Lsn, to: Option<Lsn>) -> Result<Vec<Letter>, LetterError> {
-        let _unchanged = self.bytes.lock();
+        let _unchanged = self.files.lock();
         self.read(sink, from, to)
     }
 
     /// Every sink with letters, with their size in bytes.
     pub fn sizes(&self) -> BTreeMap<String, u64> {
-        self.bytes.lock().clone()
+        let files = self.files.lock();
+        let bytes = files.iter().map(|(sink, it)| (sink.clone(), it.bytes));
+        bytes.collect()
     }
 
-    /// Removes the letters with these LSNs, durably.
-    pub fn strike(&self, sink: &str, done: &HashSet<Lsn>) -> Result<(), LetterError> {
-        let mut bytes = self.bytes.lock();
-        let kept = self.read(sink, Lsn(0), None)?;
+    /// Strikes out the letters with these LSNs.
+    pub(in crate::report) fn strike(
+        &self,
+        sink: &str,
+        done: &HashSet<Lsn>,
+        durability: Durability,
+    ) -> Result<(), LetterError> {
+        let mut files = self.files.lock();
+        let Some(file) = files.get_mut(sink) else {
+            return Ok(());
+        };
+        let struck: Vec<_> = file.live.iter().filter(|it| done.contains(it)).collect();
+        if struck.is_empty() {
+            return Ok(());
+        }
+        let numbers: Vec<_> = struck.iter().map(|it| it.0).collect();
+        if numbers.len() == file.live.len() && !file.is_damaged {
+            let emptied = self.folder.append_file(&name_of(sink)).and_then(|emptied| {
+                emptied.set_len(0)?;
+                emptied.sync_data()
+            });
+            emptied.map_err(at(&self.path(sink)))?;
+            *file = LetterFile::default();
+            return Ok(());
+        }
+        let mut line = json!({ "struck": numbers }).to_string().into_bytes();
+        line.push(b'\n');
+        self.append(sink, file, &line, durability)?;
+        file.struck += numbers.len();
+        file.live.retain(|it| !done.contains(it));
+        // So often that each letter is written again about once.
+        if file.struck >= file.live.len().max(STRUCK_MIN) && !file.is_damaged {
+            self.write_again(sink, file)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file without what is struck out.
+    fn write_again(&self, sink: &str, file: &mut LetterFile) -> Result<(), LetterError> {
         let mut lines = Vec::new();
-        for letter in kept.iter().filter(|it| !done.contains(&it.fed.entry.lsn)) {
+        for letter in &self.read(sink, Lsn(0), None)? {
             lines.extend_from_slice(line(sink, letter).to_string().as_bytes());
             lines.push(b'\n');
         }
         replace_in(&self.folder, &name_of(sink), &lines).map_err(at(&self.path(sink)))?;
-        bytes.insert(sink.to_owned(), lines.len() as u64);
+        file.bytes = lines.len() as u64;
+        file.struck = 0;
+        Ok(())
+    }
+
+    fn append(
+        &self,
+        sink: &str,
+        file: &mut LetterFile,
+        lines: &[u8],
+        durability: Durability,
+    ) -> Result<(), LetterError> {
+        let appended = append(&self.folder, &name_of(sink), lines, file.bytes, durability);
+        file.bytes = appended.map_err(at(&self.path(sink)))?;
         Ok(())
     }
 
@@ -155,6 +247,12 @@ impl DeadLetters {
         };
         let mut letters = BTreeMap::new();
         for (place, text) in text.lines().enumerate() {
+            if let Some(struck) = struck_by(text) {
+                for lsn in struck {
+                    letters.remove(&lsn);
+                }
+                continue;
+            }
             let letter = parsed(text).ok_or_else(|| LetterError::Damaged {
                 path: path.clone(),
                 line: place + 1,
@@ -176,18 +274,33 @@ impl DeadLetters {
 pub(super) fn verify(path: &Path) -> Result<usize, LetterError> {
     let mut bytes = read(path, FILE_BYTES_MAX).map_err(at(path))?;
     bytes.truncate(whole_lines(&bytes));
-    let mut count = 0;
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        count += 1;
-        let text = std::str::from_utf8(line).ok();
-        if text.and_then(|text| parsed(text.trim_end())).is_none() {
+    let mut live = BTreeSet::new();
+    for (place, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let text = std::str::from_utf8(line).unwrap_or_default().trim_end();
+        if let Some(struck) = struck_by(text) {
+            live.retain(|lsn| !struck.contains(lsn));
+        } else if let Some(letter) = parsed(text) {
+            live.insert(letter.fed.entry.lsn);
+        } else {
             return Err(LetterError::Damaged {
                 path: path.to_owned(),
-                line: count,
+                line: place + 1,
             });
         }
     }
-    Ok(count)
+    Ok(live.len())
+}
+
+/// The letters that a line strikes out, if it does that.
+fn struck_by(text: &str) -> Option<Vec<Lsn>> {
+    // Without reading an event as JSON once more.
+    if !text.starts_with("{\"struck\"") {
+        return None;
+    }
+    match serde_json::from_str(text).ok()? {
+        LetterLine::Struck { struck } => Some(struck.into_iter().map(Lsn).collect()),
+        LetterLine::Letter { .. } => None,
+    }
 }
 
 /// The JSON of a letter for operators.
@@ -248,16 +361,24 @@ fn parsed(text: &str) -> Option<Letter> {
 
 /// Appends to a file that has `length` valid bytes, and returns the new length. Bytes of an earlier
 /// failed append are cut first.
-fn append(folder: &Directory, name: &str, lines: &[u8], length: u64) -> io::Result<u64> {
+fn append(
+    folder: &Directory,
+    name: &str,
+    lines: &[u8],
+    length: u64,
+    durability: Durability,
+) -> io::Result<u64> {
     let mut file = folder.append_file(name)?;
     file.set_len(length)?;
     file.write_all(lines)?;
-    file.sync_data()?;
+    if durability == Durability::Synced {
+        file.sync_data()?;
+    }
     Ok(length + lines.len() as u64)
 }
 
-/// Cuts the file after its last line end, and returns its length.
-fn cut_torn_line(folder: &Directory, name: &str) -> io::Result<u64> {
+/// Cuts the file after its last line end, and returns what is in it.
+fn opened(folder: &Directory, name: &str) -> io::Result<LetterFile> {
     let file = folder.open_file(name, Access::ReadWrite)?;
     let bytes = bytes_of(&file, FILE_BYTES_MAX)?;
     let whole = whole_lines(&bytes);
@@ -265,7 +386,21 @@ fn cut_torn_line(folder: &Directory, name: &str) -> io::Result<u64> {
         file.set_len(whole as u64)?;
         file.sync_data()?;
     }
-    Ok(whole as u64)
+    let mut found = LetterFile {
+        bytes: whole as u64,
+        ..LetterFile::default()
+    };
+    for line in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
+        match serde_json::from_slice(line) {
+            Ok(LetterLine::Letter { lsn }) => drop(found.live.insert(Lsn(lsn))),
+            Ok(LetterLine::Struck { struck }) => {
+                let struck = struck.into_iter().filter(|it| found.live.remove(&Lsn(*it)));
+                found.struck += struck.count();
+            }
+            Err(_) => found.is_damaged = true,
+        }
+    }
+    Ok(found)
 }
 
 /// Number of bytes up to the last line end.

@@ -27,7 +27,7 @@ mod wait;
 
 pub use control::{Redriven, SinkStatus};
 pub use cursor::{CursorError, Gap, Lost, Mode};
-pub(in crate::report) use dead_letters::DeadLetters;
+pub(in crate::report) use dead_letters::{DeadLetters, Durability};
 pub use dead_letters::{Letter, LetterError, letter_json};
 pub use sinks::{FeedError, FeedSettings, OnDiskFull, SinkRefusal, Sinks, retentions};
 pub use wait::Backoff;

@@ -5,6 +5,7 @@
 //! `deliver_timeout` after it began, and says where to go on, so that new events wait no longer than that.
 
 use super::control::{Redrive, Redriven};
+use super::dead_letters::Durability;
 use super::runner::{Failed, Runner};
 use super::sink::{Convert, Deliver, Delivered, Placed, Purpose};
 use crate::ids::Lsn;
@@ -117,7 +118,10 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         if progress.done.is_empty() {
             return Ok(());
         }
-        let struck = self.letters.strike(self.control.name, &progress.done);
+        let name = self.control.name;
+        let struck = self
+            .letters
+            .strike(name, &progress.done, Durability::Synced);
         struck.map_err(|it| it.to_string())?;
         progress.done.clear();
         Ok(())

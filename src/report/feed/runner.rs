@@ -105,7 +105,28 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
                 }
             }
         }
+        self.leave().await;
         self.save_state();
+    }
+
+    /// What was delivered before the stop moves the cursor, as far as the sink can tell.
+    async fn leave(&mut self) {
+        if self.is_disowned() {
+            return;
+        }
+        let settled_to = match self.deliver.leave().await {
+            Ok(settled_to) => settled_to.filter(|it| *it > self.state.cursor().lsn),
+            Err(error) => {
+                let (sink, why) = (self.control.name, with_causes(&error));
+                tracing::error!(event = "sink_state_not_saved", sink, "{why}");
+                None
+            }
+        };
+        if let Some(lsn) = settled_to
+            && let Ok(cursor) = self.journal.history().cursor_at(lsn)
+        {
+            self.passed(cursor);
+        }
     }
 
     fn note_mode(&mut self, mode: Mode) {

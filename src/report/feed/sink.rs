@@ -106,6 +106,12 @@ pub trait Deliver: Send + 'static {
         Duration::ZERO
     }
 
+    /// The process stops: finishes what is under way, as far as that takes a moment. Returns the LSN before
+    /// which everything is delivered or durably kept, if that is past the cursor.
+    fn leave(&mut self) -> impl Future<Output = Result<Option<Lsn>, Self::Error>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// An operator wants deliveries that were put off to be tried now.
     fn wake(&mut self) {}
 

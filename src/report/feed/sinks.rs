@@ -200,7 +200,11 @@ impl Sinks {
             .map_err(spawn)?;
         let thread = thread::Builder::new()
             .name(format!("sink-{name}"))
-            .spawn(move || runtime.block_on(runner.run()))
+            .spawn(move || {
+                runtime.block_on(runner.run());
+                // Without waiting for a look-up of a name: nothing bounds how long that takes.
+                runtime.shutdown_background();
+            })
             .map_err(spawn)?;
         self.running.lock().push(Running {
             control,

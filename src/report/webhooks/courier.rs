@@ -19,7 +19,7 @@ use crate::report::feed::files::PUT_OFF;
 use crate::report::feed::sink::{
     Batch, Class, Deliver, Delivered, Fed, GivenUp, Placed, Purpose, PutOff, SinkRecord,
 };
-use crate::report::feed::{DeadLetters, Letter, LetterError};
+use crate::report::feed::{DeadLetters, Durability, Letter, LetterError};
 use hyper::StatusCode;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,9 +31,8 @@ use tokio::time::Instant;
 const KEEP_ALL_AFTER: Duration = Duration::from_secs(2);
 /// How long a batch waits for room among the kept deliveries before the sink reports it.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
-/// Delivered events leave the file of kept ones at the latest when there are so many, or so late.
-const STRIKES_MAX: usize = 64;
-const STRIKE_EVERY: Duration = Duration::from_secs(1);
+/// When the process stops, what is under way may still land for so long.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// After so many failures one behind the other, a success wakes every lane.
 const FAILURES_OF_AN_OUTAGE: u32 = 3;
 
@@ -71,7 +70,6 @@ pub struct Courier {
     taken_to: Lsn,
     /// Delivered, but still in the file.
     struck: HashSet<Lsn>,
-    struck_at: Instant,
     given_up: Vec<GivenUp>,
     last_failure: Option<String>,
     failures: u32,
@@ -112,7 +110,6 @@ impl Courier {
             epoch: 0,
             taken_to: Lsn(0),
             struck: HashSet::new(),
-            struck_at: Instant::now(),
             given_up: Vec::new(),
             last_failure: None,
             failures: 0,
@@ -176,19 +173,29 @@ impl Courier {
         Ok(())
     }
 
-    /// Removes what was delivered from the file.
+    /// Strikes out what was delivered. Without a sync: what a crash of the machine undoes is repeated.
     fn strike(&mut self) -> Result<(), CourierError> {
-        let is_due = self.lanes.is_empty()
-            || self.struck.len() >= STRIKES_MAX
-            || self.struck_at.elapsed() >= STRIKE_EVERY;
-        if self.struck.is_empty() || !is_due {
+        if self.struck.is_empty() {
             return Ok(());
         }
         let sink = self.endpoint.settings().sink;
-        self.opened().kept.strike(sink, &self.struck)?;
+        let kept = &self.opened().kept;
+        kept.strike(sink, &self.struck, Durability::Written)?;
         self.struck.clear();
-        self.struck_at = Instant::now();
         Ok(())
+    }
+
+    /// Lets what is under way land, and keeps the rest. Where everything before is delivered or kept.
+    async fn settle_to_leave(&mut self) -> Result<Option<Lsn>, CourierError> {
+        let until = Instant::now() + LEAVE_MAX;
+        while let Ok(Some(landed)) = tokio::time::timeout_at(until, self.flights.join_next()).await
+        {
+            // An endpoint that wants no more is asked again by the next process.
+            let _ = self.land(landed.expect("sending does not panic and is not aborted"));
+        }
+        self.keep(KeepWhich::All)?;
+        self.strike()?;
+        Ok((!self.lanes.has_unkept()).then_some(self.taken_to))
     }
 
     fn launch(&mut self) {
@@ -392,7 +399,15 @@ impl Deliver for Courier {
 
     async fn tend(&mut self) -> Result<(), CourierError> {
         self.strike()?;
-        self.step(None).await
+        self.step(None).await?;
+        self.strike()
+    }
+
+    async fn leave(&mut self) -> Result<Option<Lsn>, CourierError> {
+        if self.open.is_none() {
+            return Ok(None);
+        }
+        self.settle_to_leave().await
     }
 
     fn put_off(&mut self) -> PutOff {
@@ -448,7 +463,8 @@ impl Deliver for Courier {
         self.taken_to = self.taken_to.min(to.lsn);
         let (count, lsns) = (cut.len() as u64, cut.into_iter().collect());
         let sink = self.endpoint.settings().sink;
-        self.opened().kept.strike(sink, &lsns)?;
+        let kept = &self.opened().kept;
+        kept.strike(sink, &lsns, Durability::Synced)?;
         Ok(count)
     }
 

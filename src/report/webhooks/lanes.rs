@@ -62,10 +62,6 @@ impl BuyerLanes {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
     pub(super) fn has(&self, lsn: Lsn) -> bool {
         self.places.contains_key(&lsn)
     }

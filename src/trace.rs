@@ -163,7 +163,7 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 }
 
 /// What other vendors keep of a trace (`tracestate`): passed on as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TraceState(Arc<str>);
 
 impl TraceState {
@@ -213,7 +213,7 @@ fn is_member(member: &str) -> bool {
 }
 
 /// Whether the span at which a context is is recorded by this process.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Recording {
     Yes,
     /// It is the caller's span, passed on.
@@ -221,7 +221,7 @@ pub enum Recording {
 }
 
 /// The trace that work belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestTrace {
     pub context: TraceContext,
     pub state: Option<TraceState>,

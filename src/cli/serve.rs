@@ -28,7 +28,7 @@ use crate::payments::breaker::Circuit;
 use crate::payments::gateway::{CallClass, Gateway, GatewayCall};
 use crate::payments::sandbox::{self, Sandbox};
 use crate::payments::stripe::Stripe;
-use crate::payments::{Meter, Payments};
+use crate::payments::{Meter, Payments, RoundEnded};
 use crate::receipts::Sealer;
 use crate::reconcile::Reconciler;
 use crate::report::feed::Sinks;
@@ -430,8 +430,12 @@ impl Meter for GatewayMeter {
         self.0.of_thread().took(Stage::LogWait, took, traced);
     }
 
-    fn call_begins(&self) -> Option<RequestTrace> {
+    fn span_begins(&self) -> Option<RequestTrace> {
         self.1.child()
+    }
+
+    fn round_ended(&self, span: RequestTrace, round: RoundEnded, took: Duration) {
+        self.1.ended(span, took, Spanned::Round(round));
     }
 
     fn left_open(&self) {

@@ -82,7 +82,7 @@ impl Calls {
         if !self.breaker.admits() {
             return CallResult::Retriable(Trouble::CircuitOpen);
         }
-        let began = (Instant::now(), self.meter.call_begins());
+        let began = (Instant::now(), self.meter.span_begins());
         let calling = in_span(began.1.clone(), call(&*self.gateway));
         let answered = within(self.attempt_timeout, calling).await;
         let answer = answered.unwrap_or(CallResult::Unknown(Trouble::Timeout));
@@ -104,7 +104,7 @@ impl Calls {
         if !self.breaker.admits() {
             return Err(Trouble::CircuitOpen);
         }
-        let began = (Instant::now(), self.meter.call_begins());
+        let began = (Instant::now(), self.meter.span_begins());
         let calling = in_span(began.1.clone(), call(&*self.gateway));
         let answered = within(self.attempt_timeout, calling).await;
         let answer = answered.unwrap_or(Err(Trouble::Timeout));

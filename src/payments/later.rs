@@ -8,7 +8,7 @@
 
 use crate::ids::PurchaseId;
 use crate::payments::registry::Ticket;
-use crate::trace::TraceContext;
+use crate::trace::RequestTrace;
 use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// A payment to resume.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RetryLater {
     pub(super) due: Instant,
     pub(super) purchase: PurchaseId,
@@ -24,8 +24,8 @@ pub(super) struct RetryLater {
     pub(super) ticket: Ticket,
     /// Number of drives that left it open.
     pub(super) rounds: u32,
-    /// The trace of the request that it began with.
-    pub(super) trace: Option<TraceContext>,
+    /// The trace of the request that it began with, at that request's span.
+    pub(super) trace: Option<RequestTrace>,
 }
 
 /// Payments to resume.
@@ -50,12 +50,11 @@ impl Later {
     pub(super) async fn next(&self) -> RetryLater {
         loop {
             let changed = self.changed.notified();
-            let first = self.queue.lock().peek().map(|Reverse(first)| *first);
-            match first {
+            match self.first_due() {
                 None => changed.await,
-                Some(first) if first.due > Instant::now() => {
+                Some(due) if due > Instant::now() => {
                     // It is due, or an earlier one may have been added.
-                    let _ = tokio::time::timeout_at(first.due, changed).await;
+                    let _ = tokio::time::timeout_at(due, changed).await;
                 }
                 Some(_) => {
                     if let Some(Reverse(due)) = self.queue.lock().pop() {

@@ -7,6 +7,15 @@ use crate::payments::gateway::{CallClass, GatewayCall};
 use crate::trace::RequestTrace;
 use std::time::Duration;
 
+/// A round of a payment that nobody waits for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct RoundEnded {
+    /// How often the payment was driven, with this round.
+    pub number: u32,
+    /// How it ended, as a word.
+    pub end: &'static str,
+}
+
 /// Measurements of payments. It is called on the hot path: count and return.
 pub trait Meter: Send + Sync + 'static {
     /// A call to the gateway ended or timed out after `took`; `span` as it began.
@@ -18,9 +27,15 @@ pub trait Meter: Send + Sync + 'static {
         took: Duration,
     );
 
-    /// The trace of a call that begins now, at a span of its own; `None`: it is not recorded.
-    fn call_begins(&self) -> Option<RequestTrace> {
+    /// The trace of a call or a round that begins now, at a span of its own; `None`: it is not
+    /// recorded.
+    fn span_begins(&self) -> Option<RequestTrace> {
         None
+    }
+
+    /// A round in the background ended after `took`; `span` as it began.
+    fn round_ended(&self, span: RequestTrace, round: RoundEnded, took: Duration) {
+        let _ = (span, round, took);
     }
 
     /// A wait for the log ended, before the payment continued or was answered.

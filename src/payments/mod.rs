@@ -28,5 +28,5 @@ pub mod stripe;
 
 pub use driver::{PaymentOutcome, Payments, SettleAs};
 pub use handover::PaymentFuture;
-pub use meter::Meter;
+pub use meter::{Meter, RoundEnded};
 pub use settings::{PaymentSettings, SettingsError};

@@ -75,6 +75,18 @@ pub(super) enum DriveEnd {
     Pending,
 }
 
+impl DriveEnd {
+    /// The word for it in spans.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reached => "reached",
+            Self::Open => "open",
+            Self::Refused => "refused",
+            Self::Pending => "pending",
+        }
+    }
+}
+
 /// A refund while it is driven.
 pub(super) struct RefundDrive<'a> {
     means: &'a Means,

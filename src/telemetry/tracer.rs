@@ -16,6 +16,7 @@
 )]
 
 use crate::ids::RequestId;
+use crate::payments::RoundEnded;
 use crate::payments::gateway::{CallClass, GatewayCall};
 use crate::random::Random;
 use crate::telemetry::exposition::Exposition;
@@ -55,6 +56,8 @@ pub enum Spanned {
     },
     /// A wait for the log.
     LogWait,
+    /// A round of a payment that nobody waits for.
+    Round(RoundEnded),
     /// A call to the gateway.
     Gateway { call: GatewayCall, class: CallClass },
 }

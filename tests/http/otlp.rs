@@ -223,6 +223,85 @@ fn a_traced_buy_has_a_span_for_itself_each_wait_for_the_log_and_each_call_to_the
     assert!(spans_counted(&server, "exported") >= spans.len() as u64);
 }
 
+/// The rounds of a trace, and the calls of this name in them; all rounds are beside each other in `parent`.
+fn rounds_with<'a>(spans: &'a [Span], parent: &Span, call: &str) -> (Vec<&'a Span>, usize) {
+    let rounds = spans.iter().filter(|it| it.name == "payment.round");
+    let rounds: Vec<_> = rounds
+        .filter(|it| it.parent_span_id == parent.span_id)
+        .collect();
+    let in_round = |it: &&Span| {
+        rounds
+            .iter()
+            .any(|round| round.span_id == it.parent_span_id)
+    };
+    let calls = spans.iter().filter(|it| it.name == call);
+    let calls = calls.filter(in_round).count();
+    (rounds, calls)
+}
+
+#[test]
+fn a_payment_a_void_and_a_refund_that_go_on_in_the_background_have_a_span_for_each_round() {
+    let collector = Collector::start();
+    // The rounds follow so soon that an answer may tell of them.
+    let quick = "[payments]\nretries_max = 0\nbackoff_first_ms = 1\nbackoff_max_ms = 20";
+    let server = setup(&collector.url, 0, quick).start();
+    let traced = |request: Request, trace: &str| {
+        let parent = format!("00-{trace}-b7ad6b7169203331-01");
+        let answer = server.ask(&request.header("traceparent", &parent));
+        assert!([201, 202, 402].contains(&answer.status), "{answer:?}");
+    };
+    // The first call is within the request, the other ones each in a round of their own.
+    let [paid, voided, refunded] = [1, 2, 3].map(|it| format!("{it:032x}"));
+    let buy = Request::buy("ana", "drop-1", "tok_auth_busy_2", "key-of-ana");
+    traced(buy, &paid);
+    let buy = Request::buy("bo", "drop-1", "tok_void_busy_2", "key-of-bo-1");
+    traced(buy, &voided);
+    let buy = Request::buy("cy", "drop-1", "tok_refund_busy_2", "key-of-cy-1");
+    let bought_by_cy = server.ask(&buy).json();
+    let id = bought_by_cy["purchase_id"].as_str().unwrap();
+    let refund = Request::post(&format!("/admin/purchases/{id}/refunds"))
+        .key(ADMIN)
+        .once("key-of-refund")
+        .json(&serde_json::json!({"previously_refunded": 0, "reason": "asked for"}));
+    traced(refund, &refunded);
+
+    for (trace, request, call, calls) in [
+        (paid, "POST /limited/buy", "gateway.authorize", 2),
+        (voided, "POST /limited/buy", "gateway.void", 2),
+        (
+            refunded,
+            "POST /admin/purchases/{purchase_id}/refunds",
+            "gateway.refund",
+            2,
+        ),
+    ] {
+        let ends = |spans: &[Span]| {
+            let rounds = spans.iter().filter(|it| it.name == "payment.round");
+            let mut outcomes = rounds.map(|it| text(&it.attributes, "holdfast.outcome").to_owned());
+            outcomes.any(|it| it == "reached")
+        };
+        let spans = until("its last round is exported", || {
+            let spans = collector.trace_with(&trace, request);
+            ends(&spans).then_some(spans)
+        });
+        let (rounds, made) = rounds_with(&spans, named(&spans, request), call);
+        let outcomes: Vec<_> = rounds
+            .iter()
+            .map(|it| text(&it.attributes, "holdfast.outcome"))
+            .collect();
+        assert_eq!(outcomes, ["open", "reached"], "{trace}");
+        let numbers = rounds
+            .iter()
+            .map(|it| value(&it.attributes, "holdfast.round"));
+        let wanted = [2, 3].map(Value::IntValue);
+        assert!(numbers.eq(wanted.iter().map(Some)), "{trace}");
+        let told = spans
+            .iter()
+            .map(|it| (&it.name, hex::encode(&it.parent_span_id)));
+        assert_eq!(made, calls, "{:#?}", told.collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn only_a_key_can_have_a_request_traced_and_the_ratio_traces_the_others() {
     let collector = Collector::start();

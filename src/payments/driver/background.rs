@@ -9,7 +9,7 @@ use crate::journal::CommitGate;
 use crate::payments::breaker::Circuit;
 use crate::payments::gateway::GatewayCall;
 use crate::payments::later::RetryLater;
-use crate::trace::{RequestTrace, Scoped};
+use crate::trace::Scoped;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,11 +70,10 @@ impl Payments {
                 trace,
                 ..
             } = again;
-            let trace = trace.map(RequestTrace::from);
             let driving = async move {
                 if let Some(driving) = payments.registry.enter_due(purchase, ticket) {
                     // A fault of the log ends the loop above; its open payments are in the log.
-                    let _ = payments.drive(driving, purchase, rounds, &gate).await;
+                    let _ = payments.drive_later(driving, purchase, rounds, &gate).await;
                 }
                 drop(permit);
             };

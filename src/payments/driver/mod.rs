@@ -272,7 +272,7 @@ impl Payments {
             gate.wait(durable_at).await?;
             return Ok(settled(None, view));
         };
-        self.drive(driving, purchase, 0, gate).await
+        self.drive(driving, purchase, gate).await
     }
 }
 

@@ -11,13 +11,25 @@ use crate::ids::{Lsn, PurchaseId};
 use crate::journal::{CommitGate, StorageFault};
 use crate::payments::drive::{Drive, Ended, Pace};
 use crate::payments::later::RetryLater;
+use crate::payments::meter::RoundEnded;
 use crate::payments::refund::{DriveEnd, KnownRefund, RefundDrive};
 use crate::payments::registry::{DriveAgain, Driving};
 use crate::payments::saga::{GatewayState, Late, RestReason};
 use crate::time::UnixMs;
-use crate::trace;
+use crate::trace::{self, Scoped};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// What one round came to.
+struct FinishedRound {
+    end: DriveEnd,
+    /// Why the payment's drive ended; `None`: no retries are left.
+    rest: Option<RestReason>,
+    view: PurchaseView,
+    /// The LSN that must be durable before the response.
+    durable_at: Lsn,
+    late: Late,
+}
 
 impl Payments {
     /// Drives a payment, and its refund in progress, as far as possible now; then schedules what
@@ -26,9 +38,43 @@ impl Payments {
         &self,
         driving: Driving<'_>,
         purchase: PurchaseId,
+        gate: &CommitGate,
+    ) -> Result<PaymentOutcome, StorageFault> {
+        let round = self.round(&driving, purchase, gate).await?;
+        self.leave(driving, round, 0, gate).await
+    }
+
+    /// The same for a payment that nobody waits for and that this many drives left open: the round has
+    /// a span of its own in the trace of the request that the payment began with.
+    pub(super) async fn drive_later(
+        &self,
+        driving: Driving<'_>,
+        purchase: PurchaseId,
         rounds: u32,
         gate: &CommitGate,
     ) -> Result<PaymentOutcome, StorageFault> {
+        let span = self.means.meter.span_begins();
+        let began = std::time::Instant::now();
+        let round = self.round(&driving, purchase, gate);
+        let round = Scoped::new(span.clone(), round).await;
+        if let Some(span) = span {
+            let ended = RoundEnded {
+                number: rounds.saturating_add(1),
+                end: round.as_ref().map_or("fault", |it| it.end.as_str()),
+            };
+            self.means.meter.round_ended(span, ended, began.elapsed());
+        }
+        // Outside of the span: the next round is beside this one, and not a part of it.
+        self.leave(driving, round?, rounds, gate).await
+    }
+
+    /// One round, up to its schedule.
+    async fn round(
+        &self,
+        driving: &Driving<'_>,
+        purchase: PurchaseId,
+        gate: &CommitGate,
+    ) -> Result<FinishedRound, StorageFault> {
         let permit = self.permits.acquire().await;
         let permit = permit.expect("this semaphore is never closed");
         // 1. The intent is durable before anything is sent. If an earlier drive did not finish, the
@@ -71,7 +117,30 @@ impl Payments {
             (view, durable_at) = self.means.read(purchase);
         }
         drop(permit);
-        // 5. Scheduling before the wait for the log: a payment left open must not depend on it.
+        Ok(FinishedRound {
+            end,
+            rest,
+            view,
+            durable_at,
+            late,
+        })
+    }
+
+    /// 5. Scheduling before the wait for the log: a payment left open must not depend on it.
+    async fn leave(
+        &self,
+        driving: Driving<'_>,
+        round: FinishedRound,
+        rounds: u32,
+        gate: &CommitGate,
+    ) -> Result<PaymentOutcome, StorageFault> {
+        let FinishedRound {
+            end,
+            rest,
+            view,
+            durable_at,
+            late,
+        } = round;
         self.schedule(driving, end, (rest, &view, late), rounds);
         self.means.durable(durable_at, gate).await?;
         Ok(settled(rest, view))
@@ -142,7 +211,7 @@ impl Payments {
                 purchase,
                 ticket,
                 rounds: 0,
-                trace: trace::current(),
+                trace: trace::current_trace(),
             });
         }
     }
@@ -155,7 +224,7 @@ impl Payments {
             purchase,
             ticket,
             rounds: 0,
-            trace: trace::current(),
+            trace: trace::current_trace(),
         });
     }
 
@@ -191,7 +260,7 @@ impl Payments {
             purchase: view.purchase,
             ticket,
             rounds,
-            trace: trace::current(),
+            trace: trace::current_trace(),
         });
     }
 }

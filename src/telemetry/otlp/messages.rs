@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: `url.path`, which has ids of holds and buyers; the route says what was called.
 
+use crate::payments::RoundEnded;
 use crate::payments::gateway::CallClass;
 use crate::telemetry::tracer::{SpanRecord, Spanned};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -107,6 +108,14 @@ fn described(what: &Spanned) -> (String, SpanKind, Vec<KeyValue>, Option<String>
         Spanned::LogWait => {
             let name = "log.wait".to_owned();
             (name, SpanKind::Internal, Vec::new(), None)
+        }
+        Spanned::Round(RoundEnded { number, end }) => {
+            let attributes = vec![
+                self::number("holdfast.round", i64::from(*number)),
+                text("holdfast.outcome", end),
+            ];
+            let name = "payment.round".to_owned();
+            (name, SpanKind::Internal, attributes, None)
         }
         Spanned::Gateway { call, class } => {
             let mut attributes = vec![

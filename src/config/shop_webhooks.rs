@@ -71,6 +71,7 @@ fn shown_entry(endpoint: &EndpointSettings) -> serde_json::Value {
         "give_up_after_s": endpoint.give_up_after_ms / 1_000,
         "parallel_max": endpoint.parallel_max,
         "waiting_max": endpoint.waiting_max,
+        "waiting_per_buyer_max": endpoint.waiting_per_buyer_max,
     })
 }
 
@@ -118,6 +119,7 @@ fn endpoint(reader: &ConfigReader<'_>, table: &Table) -> Result<EndpointSettings
         give_up_after_ms: entry.integer("report.webhooks[].give_up_after_s")? * 1_000,
         parallel_max: size("report.webhooks[].parallel_max")?,
         waiting_max: size("report.webhooks[].waiting_max")?,
+        waiting_per_buyer_max: size("report.webhooks[].waiting_per_buyer_max")?,
     })
 }
 

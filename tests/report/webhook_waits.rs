@@ -1,7 +1,7 @@
 //! Deliveries to the shop that wait: who wakes them, what a redrive keeps, what counts as an answer, and how
 //! much one buyer may have waiting.
 
-use super::webhooks::{accepted_of, buy, endpoint, post, setup, sink};
+use super::webhooks::{accepted_of, buy, endpoint, in_order, post, setup, sink};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
@@ -170,7 +170,7 @@ fn what_was_accepted_is_struck_out_at_once_and_a_kill_repeats_nothing_of_it() {
     post(&server, "/admin/sinks/webhooks_shop/resume", &json!({}));
     until("hers is delivered, and his waits for an hour", || {
         let sink = sink(&server, "webhooks_shop");
-        (sink["delivered"] == 1 && tries_of(&receiver, "bo") == 2).then_some(())
+        (sink["delivered"] == 1 && tries_of(&receiver, "bo") >= 2).then_some(())
     });
     server.kill();
     assert_eq!(std::fs::metadata(&file).unwrap().ino(), written, "appended");
@@ -223,4 +223,132 @@ fn a_stop_in_the_middle_of_a_batch_repeats_nothing_that_was_accepted() {
         (sink(&server, "webhooks_shop")["lag_bytes"] == 0).then_some(())
     });
     assert_eq!(["ana", "bo"].map(|it| tries_of(&receiver, it)), [1, 2]);
+}
+
+#[test]
+fn a_buyer_whose_events_are_refused_holds_nobody_up_and_loses_none() {
+    let receiver = Receiver::start();
+    let more = "waiting_max = 6\nwaiting_per_buyer_max = 3";
+    let server = setup(&endpoint("shop", &receiver.url(), more)).start();
+    server.put_product("drop", 100);
+    receiver.answer(|it| HookReply::status(200).or_if(it.user() == "ana", 422));
+    for number in 0..10 {
+        buy(&server, "ana", number);
+    }
+    // She alone fills what may wait, and others get theirs; each of them shows that it is hers that fail.
+    for number in 0..3 {
+        buy(&server, "bo", number);
+        accepted_of(&receiver, "bo", number + 1);
+        let given_up = 4 + number + 1;
+        until("the oldest one of hers follows the others", || {
+            (letters(&server)["total"] == given_up).then_some(())
+        });
+    }
+    let given_up = letters(&server);
+    let lsns = |letters: &Value| -> Vec<u64> {
+        let letters = letters["dead_letters"].as_array().unwrap().iter();
+        letters.map(|it| it["lsn"].as_u64().unwrap()).collect()
+    };
+    let cause = given_up["dead_letters"][0]["cause"].as_str().unwrap();
+    assert!(
+        cause.contains("waiting_per_buyer_max") && cause.contains("422"),
+        "{cause}"
+    );
+    // What is left arrives in order, and what was given up once it is redriven.
+    receiver.answer(|_| HookReply::status(200));
+    let in_time = accepted_of(&receiver, "ana", 3);
+    assert!(in_order(&in_time));
+    assert!(in_time[0].lsn() > *lsns(&given_up).last().unwrap());
+    let body = json!({"sink": "webhooks_shop"});
+    let done = post(&server, "/admin/dead-letters/redrive", &body).json();
+    assert_eq!(done["delivered"], 7, "{done}");
+    let mut all: Vec<_> = accepted_of(&receiver, "ana", 10)
+        .iter()
+        .map(support::receiver::Received::lsn)
+        .collect();
+    assert_eq!(all[3..], lsns(&given_up));
+    all.dedup();
+    assert_eq!(all.len(), 10);
+}
+
+#[test]
+fn each_delivery_is_tried_for_its_own_time_also_over_a_restart() {
+    let receiver = Receiver::start();
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        let endpoints = endpoint("shop", &receiver.url(), "give_up_after_s = 2");
+        setup(&endpoints).data_dir(dir.path()).start()
+    };
+    let server = start();
+    server.put_product("drop", 100);
+    receiver.answer(|_| HookReply::status(503));
+    for number in 0..2 {
+        buy(&server, "ana", number);
+    }
+    // Her second one waits behind the first, which is given up after a restart.
+    let file = dir
+        .path()
+        .join("sinks/webhooks_shop.put_off/webhooks_shop.jsonl");
+    until("both wait in the file", || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        (text.lines().count() == 2).then_some(())
+    });
+    server.stop();
+    let first = receiver.all()[0].0.lsn();
+    let tries = AtomicUsize::new(0);
+    receiver.answer(move |it| {
+        let is_second = it.lsn() > first;
+        let accepts = is_second && tries.fetch_add(1, SeqCst) >= 3;
+        HookReply::status(503).or_if(accepts, 200)
+    });
+    let server = start();
+    let second = accepted_of(&receiver, "ana", 1);
+    assert!(second[0].lsn() > first);
+    let given_up = letters(&server);
+    assert_eq!(given_up["total"], 1, "{given_up}");
+    assert_eq!(given_up["dead_letters"][0]["lsn"], first);
+}
+
+#[test]
+fn a_paused_endpoint_shows_over_a_restart_what_waits_and_why_it_is_paused() {
+    let receiver = Receiver::start();
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        let endpoints = patient("shop", &receiver.url(), "");
+        setup(&endpoints).data_dir(dir.path()).start()
+    };
+    let server = start();
+    server.put_product("drop", 100);
+    receiver.answer(|it| HookReply::status(410).or_if(it.user() == "ana", 503));
+    buy(&server, "ana", 0);
+    until("it waits", || {
+        (sink(&server, "webhooks_shop")["up"] == false).then_some(())
+    });
+    let waits = receiver.all()[0].0.lsn();
+    buy(&server, "bo", 0);
+    let is_paused = |server: &Server| {
+        until("it is shown as paused, and why", || {
+            let sink = sink(server, "webhooks_shop");
+            let is_gone = sink["failure"].as_str()?.contains("410");
+            (sink["mode"] == "paused" && is_gone && sink["cursor_lsn"] == waits).then_some(())
+        });
+        let age = |it: &Value| it["age_ms"].as_u64().unwrap();
+        assert!(age(&sink(server, "webhooks_shop")) > 0);
+    };
+    is_paused(&server);
+    server.stop();
+    let server = start();
+    is_paused(&server);
+    receiver.answer(|_| HookReply::status(200));
+    post(&server, "/admin/sinks/webhooks_shop/resume", &json!({}));
+    for user in ["ana", "bo"] {
+        accepted_of(&receiver, user, 1);
+    }
+    until("nothing is wrong any more", || {
+        let sink = sink(&server, "webhooks_shop");
+        (sink["failure"].is_null() && sink["lag_bytes"] == 0).then_some(())
+    });
+    server.stop();
+    let server = start();
+    assert_eq!(sink(&server, "webhooks_shop")["mode"], "run");
 }

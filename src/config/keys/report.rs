@@ -264,7 +264,7 @@ pub(super) const REPORT: &[Setting] = &[
         "report.webhooks[].give_up_after_s",
         "259200",
         (1, 30 * DAY_S),
-        "How long a delivery is tried. Then it is a dead letter, and the buyer's next one follows.",
+        "How long a delivery is tried, from its first try on. Then it is a dead letter, and the buyer's next one follows.",
     ),
     number(
         "report.webhooks[].parallel_max",
@@ -277,5 +277,11 @@ pub(super) const REPORT: &[Setting] = &[
         "1000",
         (1, 10_000),
         "Maximum number of deliveries that wait for their next try. When it is reached, the sink waits, and the log is kept for it.",
+    ),
+    number(
+        "report.webhooks[].waiting_per_buyer_max",
+        "100",
+        (1, 10_000),
+        "Maximum number of deliveries of one buyer that wait, while the endpoint accepts others'. Beyond it, the buyer's oldest one that failed is a dead letter, and the next one follows.",
     ),
 ];

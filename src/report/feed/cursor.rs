@@ -36,6 +36,8 @@ pub struct SinkState {
     pub place: Option<String>,
     /// Whether it is to run.
     pub mode: Mode,
+    /// Why it paused itself.
+    pub paused_why: Option<String>,
     /// Ranges that it never got: it was given up, or added when the log no longer had its
     /// beginning.
     pub gaps: Vec<Gap>,
@@ -118,7 +120,7 @@ fn read_generation<'de, D: Deserializer<'de>>(from: D) -> Result<Generation, D::
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     Run,
-    /// An operator paused it; the log is kept for it.
+    /// An operator paused it, or it paused itself; the log is kept for it.
     Paused,
     /// The disk was nearly full, and the settings say to give up this sink; the log is no longer
     /// kept for it.
@@ -171,6 +173,7 @@ impl SinkState {
             at: StoredCursor::beginning(generation),
             place: None,
             mode: Mode::Run,
+            paused_why: None,
             gaps: Vec::new(),
             lost: Vec::new(),
         }

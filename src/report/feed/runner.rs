@@ -130,6 +130,9 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     }
 
     fn note_mode(&mut self, mode: Mode) {
+        if mode == Mode::Run {
+            self.state.paused_why = None;
+        }
         if self.state.mode != mode {
             self.state.mode = mode;
             self.save_state();
@@ -142,6 +145,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
     /// Waits until the requested state changes; redrives dead letters meanwhile.
     async fn stand_still(&mut self) {
         self.unlooked = None;
+        self.recall_put_off();
         loop {
             self.note_oldest();
             tokio::select! {

@@ -85,6 +85,11 @@ pub trait Deliver: Send + 'static {
         to: &Cursor,
     ) -> impl Future<Output = Result<u64, Self::Error>> + Send;
 
+    /// Loads what the sink has put off, without connecting, for a sink that does not run.
+    fn recall(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     /// Goes on with deliveries that the sink has put off, until something is worth asking
     /// [`put_off`](Self::put_off) about. It may be dropped half way. A sink that puts nothing off
     /// never ends it.

@@ -3,23 +3,23 @@
 //!
 //! Invariants: 1. `deliver` returns once each event of the batch is delivered or durably kept; 2. at
 //! most `waiting_max` are kept: then the sink waits, and the log is kept for it; 3. a delivery is given
-//! up only after it was kept for `give_up_after` and tried; 4. an event that was taken is not taken
+//! up only once it is kept, and `give_up_after` after its first try, or when its buyer has more than
+//! `waiting_per_buyer_max` waiting while the endpoint accepts others'; 4. an event that was taken is not taken
 //! again, however often the runner hands its batch over.
 //! Deliberately absent: the order of a buyer's events (`lanes`), and requests (`post`).
 
 use super::endpoint::{DeliveryRecord, WebhookEndpoint};
-use super::lanes::{BuyerLanes, KeepWhich, PendingDelivery, Wake};
+use super::lanes::{BuyerLanes, KeepWhich, PendingDelivery, TakenFrom, Wake};
 use super::messages::{message_body, message_id};
 use super::post::{Posted, Poster, RetryAfter};
 use super::redrive::Redriver;
 use crate::ids::Lsn;
 use crate::journal::{Cursor, Directory, Generation, Journal};
 use crate::report::feed::cursor::{CursorError, SinkState};
-use crate::report::feed::files::PUT_OFF;
 use crate::report::feed::sink::{
     Batch, Class, Deliver, Delivered, Fed, GivenUp, Placed, Purpose, PutOff, SinkRecord,
 };
-use crate::report::feed::{DeadLetters, Durability, Letter, LetterError};
+use crate::report::feed::{DeadLetters, Durability, LetterError};
 use hyper::StatusCode;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,8 +31,6 @@ use tokio::time::Instant;
 const KEEP_ALL_AFTER: Duration = Duration::from_secs(2);
 /// How long a batch waits for room among the kept deliveries before the sink reports it.
 const ROOM_PATIENCE: Duration = Duration::from_secs(5);
-/// When the process stops, what is under way may still land for so long.
-const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// After so many failures one behind the other, a success wakes every lane.
 const FAILURES_OF_AN_OUTAGE: u32 = 3;
 
@@ -56,37 +54,35 @@ pub enum CourierError {
 
 /// Delivers to one endpoint.
 pub struct Courier {
-    endpoint: Arc<WebhookEndpoint>,
-    journal: Arc<Journal>,
+    pub(super) endpoint: Arc<WebhookEndpoint>,
+    pub(super) journal: Arc<Journal>,
     /// Where the cursors are.
-    folder: Arc<Directory>,
-    /// Both from the first opening on.
-    open: Option<OpenCourier>,
-    lanes: BuyerLanes,
-    flights: JoinSet<Landed>,
+    pub(super) folder: Arc<Directory>,
+    /// From the first opening on.
+    pub(super) poster: Option<Poster>,
+    /// What is kept for another try; `None`: not loaded yet.
+    pub(super) kept: Option<DeadLetters>,
+    pub(super) lanes: BuyerLanes,
+    pub(super) flights: JoinSet<Landed>,
     /// Openings: an older flight does not say what the endpoint wants now.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// Everything before it was taken.
-    taken_to: Lsn,
+    pub(super) taken_to: Lsn,
     /// Delivered, but still in the file.
-    struck: HashSet<Lsn>,
-    given_up: Vec<GivenUp>,
-    last_failure: Option<String>,
-    failures: u32,
+    pub(super) struck: HashSet<Lsn>,
+    pub(super) given_up: Vec<GivenUp>,
+    pub(super) last_failure: Option<String>,
+    pub(super) failures: u32,
+    /// When the endpoint accepted a delivery last.
+    pub(super) accepted_at: Option<Instant>,
     /// The endpoint asked not to be called before.
-    not_before: Option<Instant>,
-    delivered: u64,
-    retried: u64,
-}
-
-struct OpenCourier {
-    poster: Poster,
-    /// What is kept for another try.
-    kept: DeadLetters,
+    pub(super) not_before: Option<Instant>,
+    pub(super) delivered: u64,
+    pub(super) retried: u64,
 }
 
 /// A try that has ended.
-struct Landed {
+pub(super) struct Landed {
     pending: PendingDelivery,
     epoch: u64,
     id: String,
@@ -104,7 +100,8 @@ impl Courier {
             endpoint,
             journal,
             folder,
-            open: None,
+            poster: None,
+            kept: None,
             lanes: BuyerLanes::new(backoff),
             flights: JoinSet::new(),
             epoch: 0,
@@ -113,28 +110,16 @@ impl Courier {
             given_up: Vec::new(),
             last_failure: None,
             failures: 0,
+            accepted_at: None,
             not_before: None,
             delivered: 0,
             retried: 0,
         }
     }
 
-    fn opened(&self) -> &OpenCourier {
-        let open = self.open.as_ref();
-        open.expect("the runner opens a sink before it uses it")
-    }
-
-    fn load(&mut self) -> Result<(), CourierError> {
-        let settings = self.endpoint.settings();
-        let poster = Poster::new(settings).map_err(CourierError::Tls)?;
-        let name = format!("{}.{PUT_OFF}", settings.sink);
-        let kept = DeadLetters::open_in(&self.folder, &name, u64::MAX)?;
-        let now = Instant::now();
-        for letter in kept.of(settings.sink, Lsn(0), None)? {
-            self.lanes.push(letter.fed, Some(letter.refused_at), now);
-        }
-        self.open = Some(OpenCourier { poster, kept });
-        Ok(())
+    fn poster(&self) -> &Poster {
+        let poster = self.poster.as_ref();
+        poster.expect("the runner opens a sink before it uses it")
     }
 
     fn take(&mut self, items: &[Placed<Fed>]) {
@@ -143,59 +128,11 @@ impl Courier {
             if placed.lsn >= self.taken_to {
                 // One may be kept from before a crash, which the cursor did not survive.
                 if !self.lanes.has(placed.lsn) {
-                    self.lanes.push(placed.item.clone(), None, now);
+                    self.lanes.push(placed.item.clone(), TakenFrom::Log, now);
                 }
                 self.taken_to = placed.end;
             }
         }
-    }
-
-    /// Keeps deliveries durably, as far as there is room.
-    fn keep(&mut self, which: KeepWhich) -> Result<(), CourierError> {
-        let waiting_max = self.endpoint.settings().waiting_max;
-        let room = waiting_max.saturating_sub(self.lanes.kept());
-        let now = self.journal.now();
-        let letter = |(fed, cause)| Letter {
-            fed,
-            cause,
-            refused_at: now,
-        };
-        let found = self.lanes.to_keep(which, room).into_iter();
-        let letters: Vec<_> = found.map(letter).collect();
-        if letters.is_empty() {
-            return Ok(());
-        }
-        let sink = self.endpoint.settings().sink;
-        self.opened().kept.keep(sink, &letters)?;
-        for letter in &letters {
-            self.lanes.is_kept(letter.fed.entry.lsn, now);
-        }
-        Ok(())
-    }
-
-    /// Strikes out what was delivered. Without a sync: what a crash of the machine undoes is repeated.
-    fn strike(&mut self) -> Result<(), CourierError> {
-        if self.struck.is_empty() {
-            return Ok(());
-        }
-        let sink = self.endpoint.settings().sink;
-        let kept = &self.opened().kept;
-        kept.strike(sink, &self.struck, Durability::Written)?;
-        self.struck.clear();
-        Ok(())
-    }
-
-    /// Lets what is under way land, and keeps the rest. Where everything before is delivered or kept.
-    async fn settle_to_leave(&mut self) -> Result<Option<Lsn>, CourierError> {
-        let until = Instant::now() + LEAVE_MAX;
-        while let Ok(Some(landed)) = tokio::time::timeout_at(until, self.flights.join_next()).await
-        {
-            // An endpoint that wants no more is asked again by the next process.
-            let _ = self.land(landed.expect("sending does not panic and is not aborted"));
-        }
-        self.keep(KeepWhich::All)?;
-        self.strike()?;
-        Ok((!self.lanes.has_unkept()).then_some(self.taken_to))
     }
 
     fn launch(&mut self) {
@@ -210,7 +147,7 @@ impl Courier {
             let entry = &pending.fed.entry;
             let id = message_id(self.journal.log_id(), entry);
             let message = self.endpoint.signed(id.clone(), message_body(entry));
-            let (sender, epoch) = (self.opened().poster.clone(), self.epoch);
+            let (sender, epoch) = (self.poster().clone(), self.epoch);
             self.flights.spawn(async move {
                 let posted = sender.post(message).await;
                 Landed {
@@ -254,7 +191,7 @@ impl Courier {
         }
     }
 
-    fn land(&mut self, landed: Landed) -> Result<(), CourierError> {
+    pub(super) fn land(&mut self, landed: Landed) -> Result<(), CourierError> {
         let Landed {
             pending,
             epoch,
@@ -295,26 +232,27 @@ impl Courier {
             self.not_before = Some(now + asked);
         }
         self.last_failure = Some(cause.clone());
-        let failed = self.lanes.failed(lsn, cause.clone(), now, asked);
+        let at = self.journal.now();
+        let failed = self.lanes.failed(lsn, cause.clone(), (now, at), asked);
         let give_up_after_ms = self.endpoint.settings().give_up_after_ms;
-        let is_over = |since| self.journal.now().since_ms(since) >= give_up_after_ms;
+        let is_over = |since| at.since_ms(since) >= give_up_after_ms;
         if let Some(pending) = failed
-            && pending.kept_since.is_some_and(is_over)
+            && pending.is_kept
+            && pending.tried_since.is_some_and(is_over)
         {
-            let fed = pending.fed;
-            self.lanes.done(lsn, now);
-            self.given_up.push(GivenUp { fed, cause });
+            self.give_up(lsn, cause, now);
         }
         Ok(())
     }
 
     fn succeeded(&mut self, lsn: Lsn, now: Instant) {
         if let Some(done) = self.lanes.done(lsn, now)
-            && done.kept_since.is_some()
+            && (done.is_kept || done.tried_since.is_some())
         {
             self.struck.insert(lsn);
             self.delivered += 1;
         }
+        self.accepted_at = Some(now);
         if self.failures >= FAILURES_OF_AN_OUTAGE {
             self.lanes.wake_all(now, Wake::Heeding);
         }
@@ -341,6 +279,7 @@ impl Courier {
         loop {
             let now = Instant::now();
             let is_late = now >= keep_all_at;
+            self.make_room(now);
             self.keep(if is_late {
                 KeepWhich::All
             } else {
@@ -371,8 +310,10 @@ impl Deliver for Courier {
     type Error = CourierError;
 
     async fn open(&mut self, _: u64, _: Generation) -> Result<Option<Cursor>, CourierError> {
-        if self.open.is_none() {
-            self.load()?;
+        self.load()?;
+        if self.poster.is_none() {
+            let poster = Poster::new(self.endpoint.settings()).map_err(CourierError::Tls)?;
+            self.poster = Some(poster);
         }
         self.epoch += 1;
         Ok(None)
@@ -381,7 +322,7 @@ impl Deliver for Courier {
     async fn deliver(&mut self, batch: Batch<'_, Fed>) -> Result<Delivered, CourierError> {
         match batch.purpose {
             Purpose::Redrive { until } => {
-                let (poster, endpoint) = (self.opened().poster.clone(), Arc::clone(&self.endpoint));
+                let (poster, endpoint) = (self.poster().clone(), Arc::clone(&self.endpoint));
                 let redriver = Redriver::new(poster, endpoint, self.journal.log_id());
                 Ok(redriver.redrive(batch.items, until).await)
             }
@@ -400,11 +341,17 @@ impl Deliver for Courier {
     async fn tend(&mut self) -> Result<(), CourierError> {
         self.strike()?;
         self.step(None).await?;
+        self.keep(KeepWhich::Failed)?;
+        self.make_room(Instant::now());
         self.strike()
     }
 
+    fn recall(&mut self) -> Result<(), CourierError> {
+        self.load()
+    }
+
     async fn leave(&mut self) -> Result<Option<Lsn>, CourierError> {
-        if self.open.is_none() {
+        if self.kept.is_none() {
             return Ok(None);
         }
         self.settle_to_leave().await
@@ -463,8 +410,7 @@ impl Deliver for Courier {
         self.taken_to = self.taken_to.min(to.lsn);
         let (count, lsns) = (cut.len() as u64, cut.into_iter().collect());
         let sink = self.endpoint.settings().sink;
-        let kept = &self.opened().kept;
-        kept.strike(sink, &lsns, Durability::Synced)?;
+        self.letters().strike(sink, &lsns, Durability::Synced)?;
         Ok(count)
     }
 

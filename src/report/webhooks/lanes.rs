@@ -16,13 +16,36 @@ use tokio::time::Instant;
 /// `None`: events that are about no buyer.
 type LaneKey = Option<UserId>;
 
+/// Why a delivery is kept that was not tried yet. A file of kept ones is read by it.
+pub(super) const NOT_TRIED: &str = "waits for its turn";
+
 /// One delivery that is not done.
 #[derive(Clone, Debug)]
 pub(super) struct PendingDelivery {
     pub(super) fed: Fed,
-    /// Since when it is kept durably.
-    pub(super) kept_since: Option<UnixMs>,
+    /// Whether it is kept durably, with its first try.
+    pub(super) is_kept: bool,
+    /// When it was tried first; `None`: not yet.
+    pub(super) tried_since: Option<UnixMs>,
+    /// In this process.
     pub(super) tries: u32,
+}
+
+/// A delivery to keep durably.
+pub(super) struct ToKeep {
+    pub(super) fed: Fed,
+    pub(super) cause: String,
+    pub(super) tried_since: Option<UnixMs>,
+}
+
+/// Where an event comes from.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum TakenFrom {
+    Log,
+    /// It is kept durably.
+    File {
+        tried_since: Option<UnixMs>,
+    },
 }
 
 /// The deliveries of one buyer.
@@ -36,6 +59,8 @@ struct BuyerLane {
     backoff: Backoff,
     /// Why its first one failed last.
     cause: Option<String>,
+    /// When its first one failed first, in this process.
+    failed_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -88,16 +113,21 @@ impl BuyerLanes {
     }
 
     /// Appends an event, whose LSN is above every other one's of its buyer.
-    pub(super) fn push(&mut self, fed: Fed, kept_since: Option<UnixMs>, now: Instant) {
+    pub(super) fn push(&mut self, fed: Fed, from: TakenFrom, now: Instant) {
         let key = fed.entry.event.user().cloned();
         let lsn = fed.entry.lsn;
         self.places.insert(lsn, key.clone());
-        if kept_since.is_none() {
-            self.unkept.insert(lsn, key.clone());
-        }
+        let tried_since = match from {
+            TakenFrom::File { tried_since } => tried_since,
+            TakenFrom::Log => {
+                self.unkept.insert(lsn, key.clone());
+                None
+            }
+        };
         let pending = PendingDelivery {
             fed,
-            kept_since,
+            is_kept: from != TakenFrom::Log,
+            tried_since,
             tries: 0,
         };
         if let Some(lane) = self.lanes.get_mut(&key) {
@@ -111,6 +141,7 @@ impl BuyerLanes {
             not_before: now,
             backoff: self.backoff,
             cause: None,
+            failed_at: None,
         };
         self.lanes.insert(key, lane);
     }
@@ -138,6 +169,7 @@ impl BuyerLanes {
         let lane = self.lane(&key);
         let failed = lane.cause.take().is_some();
         lane.backoff = backoff;
+        lane.failed_at = None;
         // One that is given up was due again.
         let was_due = lane.due.take();
         let done = lane.queue.pop_front().expect("a lane has a delivery");
@@ -156,25 +188,58 @@ impl BuyerLanes {
         Some(done)
     }
 
-    /// The delivery at `lsn` failed: it is due after its lane's next wait, and not before the wait that
-    /// was `asked` for. Returns it.
+    /// The delivery at `lsn` failed, by the core's time `at`: it is due after its lane's next wait, and not
+    /// before the wait that was `asked` for. Returns it. One that failed for the first time is to be kept
+    /// with that time.
     pub(super) fn failed(
         &mut self,
         lsn: Lsn,
         cause: String,
-        now: Instant,
+        (now, at): (Instant, UnixMs),
         asked: Duration,
     ) -> Option<PendingDelivery> {
         let key = self.places.get(&lsn)?.clone();
         let lane = self.lane(&key);
+        lane.failed_at.get_or_insert(now);
+        let front = lane.queue.front_mut().expect("a lane has a delivery");
+        let is_first_failure = front.tried_since.is_none();
+        if is_first_failure {
+            front.tried_since = Some(at);
+            front.is_kept = false;
+        }
         let is_new = lane.cause.replace(cause).is_none();
         lane.not_before = now + asked;
         let due = (now + lane.backoff.next()).max(lane.not_before);
         lane.due = Some(due);
         let first = lane.queue.front().cloned();
         self.failing += usize::from(is_new);
+        if is_first_failure {
+            self.unkept.insert(lsn, key.clone());
+        }
         self.due.insert((due, lsn), key);
         first
+    }
+
+    /// Of each buyer with more than `most` deliveries the first one, if it failed and is kept, and if that
+    /// is not the endpoint's state: by `evidence` it accepts others.
+    pub(super) fn crowding(&self, most: usize, evidence: Evidence) -> Vec<(Lsn, usize)> {
+        if self.places.len() <= most {
+            return Vec::new();
+        }
+        let is_alone = evidence.is_full && self.failing == 1;
+        let lanes = self.lanes.values().filter(|lane| {
+            let accepted_since =
+                (lane.failed_at.zip(evidence.accepted_at)).is_some_and(|(failed, at)| at > failed);
+            lane.queue.len() > most
+                && lane.due.is_some()
+                && lane.failed_at.is_some()
+                && (accepted_since || is_alone)
+        });
+        let first = |lane: &BuyerLane| {
+            let first = lane.queue.front().filter(|it| it.is_kept)?;
+            Some((first.fed.entry.lsn, lane.queue.len()))
+        };
+        lanes.filter_map(first).collect()
     }
 
     /// The delivery at `lsn` is due again at once.
@@ -201,7 +266,7 @@ impl BuyerLanes {
     }
 
     /// At most `room` events to keep durably, each with why: those of lanes that failed, or all.
-    pub(super) fn to_keep(&self, which: KeepWhich, room: usize) -> Vec<(Fed, String)> {
+    pub(super) fn to_keep(&self, which: KeepWhich, room: usize) -> Vec<ToKeep> {
         let mut found = Vec::new();
         for (lsn, key) in &self.unkept {
             if found.len() == room {
@@ -211,23 +276,26 @@ impl BuyerLanes {
             if which == KeepWhich::All || lane.cause.is_some() {
                 let pending = lane.queue.iter().find(|it| it.fed.entry.lsn == *lsn);
                 let pending = pending.expect("what is not kept is in its lane");
-                let cause = lane.cause.clone();
-                let cause = cause.unwrap_or_else(|| "waits for its turn".to_owned());
-                found.push((pending.fed.clone(), cause));
+                let tried = lane.cause.clone().filter(|_| pending.tried_since.is_some());
+                found.push(ToKeep {
+                    fed: pending.fed.clone(),
+                    cause: tried.unwrap_or_else(|| NOT_TRIED.to_owned()),
+                    tried_since: pending.tried_since,
+                });
             }
         }
         found
     }
 
     /// The event at `lsn` is kept durably.
-    pub(super) fn is_kept(&mut self, lsn: Lsn, since: UnixMs) {
+    pub(super) fn is_kept(&mut self, lsn: Lsn) {
         let Some(key) = self.unkept.remove(&lsn) else {
             return;
         };
         let queue = &mut self.lane(&key).queue;
         let found = queue.iter_mut().find(|it| it.fed.entry.lsn == lsn);
         let found = found.expect("what is not kept is in its lane");
-        found.kept_since = Some(since);
+        found.is_kept = true;
     }
 
     /// Removes everything from `from` on, and nothing is under way; returns the LSNs.
@@ -256,6 +324,15 @@ impl BuyerLanes {
         let lane = self.lanes.get_mut(key);
         lane.expect("a place names a lane that there is")
     }
+}
+
+/// What speaks for it that an endpoint accepts other buyers' deliveries.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Evidence {
+    /// When it accepted one last.
+    pub(super) accepted_at: Option<Instant>,
+    /// No more can be kept: then a buyer who is the only one to fail holds all others up.
+    pub(super) is_full: bool,
 }
 
 /// Why lanes are woken.

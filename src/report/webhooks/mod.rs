@@ -8,12 +8,13 @@
 //! address, unless the endpoint's settings allow it.
 //!
 //! `messages` makes bodies and ids, `keys` signs them, `address` says where they may go, `post` sends
-//! one, `lanes` keeps the order, `courier` delivers, `redrive` delivers dead letters again, `endpoint` is what operators see and do.
+//! one, `lanes` keeps the order, `courier` delivers, `keeping` keeps what waits, `redrive` delivers dead letters again, `endpoint` is what operators see and do.
 //! Deliberately absent: webhooks that come in (`webhooks` of the crate), and reading the log.
 
 mod address;
 mod courier;
 mod endpoint;
+mod keeping;
 mod keys;
 mod lanes;
 mod messages;

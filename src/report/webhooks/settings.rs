@@ -37,12 +37,14 @@ pub struct EndpointSettings {
     pub backoff: Backoff,
     /// The longest wait that the endpoint may ask for.
     pub retry_after_max: Duration,
-    /// How long a delivery is tried.
+    /// How long a delivery is tried, from its first try on.
     pub give_up_after_ms: u64,
     /// Buyers to whose events it is sent at one time.
     pub parallel_max: usize,
     /// Events that wait for their next try.
     pub waiting_max: usize,
+    /// Of one buyer, as long as the endpoint accepts others'.
+    pub waiting_per_buyer_max: usize,
 }
 
 /// The addresses that an endpoint may have.

@@ -29,6 +29,7 @@ fn open(
     let mut options = JournalOptions::new(directory);
     options.clock = Clock::Manual(clock.clone());
     options.log.disk_free_bytes_min = 0;
+    options.log.segment_bytes = 2 << 20;
     let engine = &mut options.engine;
     engine.rate = RateLimit {
         count: 1_000,

@@ -76,7 +76,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: super::cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn recovery_forgets_what_the_running_process_forgot(

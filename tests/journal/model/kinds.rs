@@ -174,7 +174,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn state_after_recovery_is_the_state_live_with_every_kind_of_event() {
     let drawn = RefCell::new(BTreeSet::new());
     let config = ProptestConfig {
-        cases: 48,
+        cases: super::cases(),
         ..ProptestConfig::default()
     };
     let ran = TestRunner::new(config).run(&steps(), |steps| {

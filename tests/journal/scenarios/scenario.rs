@@ -418,7 +418,8 @@ impl Stage {
 fn open(path: &std::path::Path, clock: &ManualClock) -> Arc<Journal> {
     let mut options = JournalOptions::new(path);
     options.clock = Clock::Manual(clock.clone());
-    options.log.segment_bytes = 4 << 20;
+    options.engine.bounds.velocity_keys_max = 4_096;
+    options.log.segment_bytes = 2 << 20;
     options.log.ring_bytes = 1 << 20;
     Journal::open(options, &mut |_| {}).expect("the directory opens")
 }

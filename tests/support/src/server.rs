@@ -8,6 +8,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
+/// A fresh log fills two segments with zeroes. Small ones, so that a test starts without writing 128 MiB;
+/// tests that need another size say so in their configuration.
+const SEGMENT_BYTES: (&str, &str) = ("HOLDFAST_STORAGE__SEGMENT_BYTES", "4194304");
+
 /// The binary under test, with the environment's settings taken out.
 pub fn binary() -> Command {
     let mut command = Command::new(binary_path());
@@ -149,6 +153,9 @@ impl Setup {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(&self.flags);
+        if !self.config.contains("segment_bytes") {
+            command.env(SEGMENT_BYTES.0, SEGMENT_BYTES.1);
+        }
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
         command.stdin(Stdio::null());
         command

@@ -24,7 +24,8 @@ use crate::workload::Flow;
         loadtest drop --buyers 2000 --stock 100\n  \
         loadtest compare --quick --holdfast target/release/holdfast\n  \
         loadtest sinks --holdfast target/release/holdfast\n  \
-        loadtest rules --holdfast target/release/holdfast\n\n\
+        loadtest rules --holdfast target/release/holdfast\n  \
+        loadtest telemetry --holdfast target/release/holdfast\n\n\
         Exit status: 0 done, 1 not good enough (a threshold, an invariant, mostly refusals), 2 wrong usage, 3 could not run\n\n\
         Measure with the release profile: cargo build --release -p loadtest"
 )]
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Sinks(SinksArgs),
     /// Measure what risk rules cost: throughput with them and without any, in turns
     Rules(RulesArgs),
+    /// Measure what telemetry costs: off, on, and with each request traced, in turns
+    Telemetry(TelemetryArgs),
     /// Measure fdatasync of 4 KiB into written zeroes: what the disk allows
     Fdatasync(FdatasyncArgs),
     /// Serve the hyper ceiling: JSON in, JSON out, no work
@@ -353,6 +356,28 @@ pub(crate) struct RulesArgs {
     #[arg(long, default_value = "rules/default.toml")]
     pub(crate) rules: PathBuf,
     /// Rounds; in each both are measured
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: u32,
+    /// Measured time of each, seconds
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    pub(crate) duration: f64,
+    #[arg(long, default_value_t = 64, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// Where temporary data goes; must be on the disk to be measured, never a tmpfs
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Arguments of `telemetry`.
+#[derive(Debug, Args)]
+pub(crate) struct TelemetryArgs {
+    /// The holdfast binary
+    #[arg(long)]
+    pub(crate) holdfast: PathBuf,
+    /// The same, built without the feature `otlp`, to compare with telemetry that is off
+    #[arg(long)]
+    pub(crate) without: Option<PathBuf>,
+    /// Rounds; in each all are measured
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) rounds: u32,
     /// Measured time of each, seconds

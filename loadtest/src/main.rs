@@ -4,7 +4,7 @@
 //! 2. It runs on the same cores as what it measures, so its hot loop (`generator`) allocates nothing and shares nothing.
 //! 3. Ratios count, not absolute figures: `compare` measures limits, peers and holdfast interleaved in one run.
 //!
-//! `cli` says what can be asked, `runner` plays a `scenario` and `report` shows it, `drive` measures, `dropcheck` judges, `compare` sets side by side, `growth` draws curves, `sinks` and `rules` look at what these cost, `serve` holds the
+//! `cli` says what can be asked, `runner` plays a `scenario` and `report` shows it, `drive` measures, `dropcheck` judges, `compare` sets side by side, `growth` draws curves, `sinks`, `rules` and `telemetry` look at what these cost, `serve` holds the
 //! yardstick servers. `docs/performance.md` tells how to read the figures.
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,7 @@ mod serve;
 mod sinks;
 mod stats;
 mod svg;
+mod telemetry;
 mod terminal;
 mod workload;
 
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::command(&args),
         Command::Growth(args) => growth::command(&args),
         Command::Rules(args) => rules::command(&args),
+        Command::Telemetry(args) => telemetry::command(&args),
         Command::Sinks(args) => sinks::command(&args),
         Command::Fdatasync(args) => fdatasync::command(&args),
         Command::ServeCeiling(args) => serve::ceiling::command(&args),

@@ -48,6 +48,11 @@ impl Server {
         })
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Stops it with `signal` instead of SIGTERM.
     pub(crate) fn stopped_with(mut self, signal: Signal) -> Self {
         self.stop_with = signal;

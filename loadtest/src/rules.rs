@@ -28,7 +28,7 @@ const PER_USER_LIMIT: u32 = 1_000;
 /// So large a space that a buyer hardly ever meets the rate limit.
 const BUYERS: u64 = 50_000_000;
 const WARMUP: Duration = Duration::from_secs(1);
-const FLOWS: [(Flow, &str); 2] = [(Flow::Hold, "hold"), (Flow::Buy, "buy")];
+pub(crate) const FLOWS: [(Flow, &str); 2] = [(Flow::Hold, "hold"), (Flow::Buy, "buy")];
 
 /// Answers a second without rules and with them, a pair for each round.
 type Pairs = Vec<[f64; 2]>;
@@ -61,7 +61,13 @@ pub(crate) fn command(args: &RulesArgs) -> Result<(), Fault> {
             order.rotate_left(round as usize % 2);
             for side in order {
                 let product = format!("{name}-{round}");
-                pair[side] = drive(args, &running[side].1, flow, &product)?;
+                let turn = Turn {
+                    flow,
+                    product: &product,
+                    connections: args.connections,
+                    duration: args.duration,
+                };
+                pair[side] = turn.drive(&running[side].1)?;
             }
             eprintln!(
                 "{name}, round {}: {:.0}/s, {:.0}/s",
@@ -93,38 +99,49 @@ fn row(name: &str, pairs: &Pairs) -> Vec<Cell> {
     ]
 }
 
-fn drive(args: &RulesArgs, target: &Target, flow: Flow, product: &str) -> Result<f64, Fault> {
-    let offer = Offer {
-        stock: STOCK_MAX,
-        per_user_limit: PER_USER_LIMIT,
-        hold_ttl_s: None,
-    };
-    put_product(&mut Client::new(target, ADMIN_KEY), product, offer)?;
-    let plan = Plan {
-        flow,
-        key: SHOP_KEY.to_owned(),
-        products: vec![product.to_owned()],
-        spread: false,
-        buyers: BUYERS,
-        whence: Whence::Said,
-        currency: "USD".to_owned(),
-        run: run_number(),
-    };
-    let load = Load {
-        rate: None,
-        connections: args.connections,
-        threads: 1,
-        span: Span {
-            warmup: WARMUP,
-            measured: Duration::from_secs_f64(args.duration),
-        },
-    };
-    let summary = measure(target, &plan, load, &mut |_| {})?;
-    let outcomes = summary.total.outcomes.sorted();
-    for (kind, count) in outcomes.iter().filter(|(kind, _)| kind != "201") {
-        eprintln!("not as meant: {count} × {kind}");
+/// What one side is measured with, in a closed loop; the other ones are idle.
+pub(crate) struct Turn<'a> {
+    pub(crate) flow: Flow,
+    pub(crate) product: &'a str,
+    pub(crate) connections: usize,
+    pub(crate) duration: f64,
+}
+
+impl Turn<'_> {
+    /// Answers a second.
+    pub(crate) fn drive(&self, target: &Target) -> Result<f64, Fault> {
+        let offer = Offer {
+            stock: STOCK_MAX,
+            per_user_limit: PER_USER_LIMIT,
+            hold_ttl_s: None,
+        };
+        put_product(&mut Client::new(target, ADMIN_KEY), self.product, offer)?;
+        let plan = Plan {
+            flow: self.flow,
+            key: SHOP_KEY.to_owned(),
+            products: vec![self.product.to_owned()],
+            spread: false,
+            buyers: BUYERS,
+            whence: Whence::Said,
+            currency: "USD".to_owned(),
+            run: run_number(),
+        };
+        let load = Load {
+            rate: None,
+            connections: self.connections,
+            threads: 1,
+            span: Span {
+                warmup: WARMUP,
+                measured: Duration::from_secs_f64(self.duration),
+            },
+        };
+        let summary = measure(target, &plan, load, &mut |_| {})?;
+        let outcomes = summary.total.outcomes.sorted();
+        for (kind, count) in outcomes.iter().filter(|(kind, _)| kind != "201") {
+            eprintln!("not as meant: {count} × {kind}");
+        }
+        Ok(summary.rate())
     }
-    Ok(summary.rate())
 }
 
 #[cfg(test)]

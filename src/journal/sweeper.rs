@@ -8,6 +8,7 @@
 use crate::engine::stamp::Settled;
 use crate::ids::ShardId;
 use crate::journal::core::JournalCore;
+use crate::journal::core::pace::WorkPace;
 use crate::journal::format::fault::JournalError;
 use crate::journal::format::fault::StorageFault;
 use crate::journal::snapshot::taking;
@@ -31,6 +32,9 @@ const FORGET_DAYS_EVERY_MS: u64 = 3_600_000;
 
 /// Wait after a failed snapshot before the next one.
 const SNAPSHOT_RETRY: Duration = Duration::from_secs(30);
+
+/// Rests of the sweeper for each unit of work. Due holds expire before any command of their shard anyway.
+const RESTS_PER_WORK: u32 = 1;
 
 /// Starts the background threads.
 pub(super) fn start(
@@ -56,6 +60,7 @@ pub(super) fn start(
 /// Watches the wall clock, and expires every hold that is due.
 pub(super) fn sweep(core: &JournalCore) -> Result<(), StorageFault> {
     correction::watch_clock(core)?;
+    let mut pace = WorkPace::begin(&core.background, RESTS_PER_WORK);
     for id in ShardId::all() {
         let due_ms = core.slots[id.index()]
             .next_expiry_ms
@@ -64,8 +69,10 @@ pub(super) fn sweep(core: &JournalCore) -> Result<(), StorageFault> {
             // Wait for room before the turn, not within it: commands behind this turn would wait for the disk, too.
             core.wait_for_log_room();
             while sweep_shard(core, id)? == MoreDue::Left {
+                pace.give_way();
                 core.wait_for_log_room();
             }
+            pace.give_way();
         }
     }
     Ok(())

@@ -13,3 +13,4 @@ mod model;
 mod quotas;
 mod scenarios;
 mod snapshot_problems;
+mod snapshot_slices;

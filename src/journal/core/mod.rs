@@ -22,6 +22,7 @@ pub(in crate::journal) mod gate;
 pub(in crate::journal) mod history;
 pub(in crate::journal) mod in_force;
 pub(in crate::journal) mod order;
+pub(in crate::journal) mod pace;
 pub(in crate::journal) mod refusals;
 pub(in crate::journal) mod retention;
 pub(in crate::journal) mod seen;

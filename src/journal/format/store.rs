@@ -66,15 +66,16 @@ pub fn newest_written_at(storage: &dyn wal::Storage) -> Result<Option<UnixMs>, J
 pub struct Aside<'a> {
     storage: &'a dyn wal::Storage,
     file: Box<dyn wal::StorageFile>,
-    /// Bytes in the file.
+    /// Bytes in the file, all of them synced.
     length: u64,
     /// Bytes that are not written yet.
     buffer: Vec<u8>,
     finished: bool,
 }
 
-/// Bytes gathered before they are written.
-const BUFFER_BYTES: usize = 1 << 20;
+/// Bytes gathered before they are written and synced. A sync of the log waits for what the disk is writing: for
+/// one slice, not for a whole snapshot.
+const SLICE_BYTES: usize = 512 << 10;
 
 impl<'a> Aside<'a> {
     /// An empty file.
@@ -86,49 +87,41 @@ impl<'a> Aside<'a> {
             storage,
             file,
             length: 0,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
+            buffer: Vec::with_capacity(SLICE_BYTES),
             finished: false,
         })
     }
 
-    /// Appends `bytes`.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
-        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+    /// Appends what fits into one slice, and returns the rest. A full slice is written and synced.
+    pub fn write<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], JournalError> {
+        let room = SLICE_BYTES - self.buffer.len();
+        let (fits, rest) = bytes.split_at(room.min(bytes.len()));
+        self.buffer.extend_from_slice(fits);
+        if self.buffer.len() == SLICE_BYTES {
             self.flush()?;
         }
-        if bytes.len() > BUFFER_BYTES {
-            return self.write_through(bytes);
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(())
+        Ok(rest)
     }
 
+    /// Writes and syncs the slice.
     fn flush(&mut self) -> Result<(), JournalError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        self.write_through(&buffer)?;
-        buffer.clear();
-        self.buffer = buffer;
-        Ok(())
-    }
-
-    fn write_through(&mut self, bytes: &[u8]) -> Result<(), JournalError> {
         let written = self
             .file
-            .write_at(bytes, self.length)
+            .write_at(&self.buffer, self.length)
             .map_err(failed("writing", ASIDE))?;
-        if written != bytes.len() {
+        if written != self.buffer.len() {
             let short = io::Error::new(io::ErrorKind::WriteZero, "the disk took part of it only");
             return Err(failed("writing", ASIDE)(short));
         }
         self.length += written as u64;
-        Ok(())
+        self.buffer.clear();
+        self.file.sync_data().map_err(failed("syncing", ASIDE))
     }
 
     /// Makes it durable under its name; returns its size in bytes.
     pub fn finish(mut self, lsn: Lsn) -> Result<u64, JournalError> {
         self.flush()?;
         let name = name_of(lsn);
-        self.file.sync_data().map_err(failed("syncing", ASIDE))?;
         self.storage
             .rename(ASIDE, &name)
             .map_err(failed("renaming", &name))?;

@@ -2,16 +2,21 @@
 //!
 //! Invariants: 1. each shard is copied within its own turn and written outside of it, together with the
 //! LSN from which events must be applied to it again; 2. the file is named by the smallest of these LSNs;
-//! 3. it is finished only once everything that it reveals is durable in the log.
+//! 3. it is finished only once everything that it reveals is durable in the log; 4. it is written in slices and
+//! rests between them and before each turn, so that commands and the log's syncs wait for one slice at most.
 
 use super::image::{archived, catalogue_image, distinct_image, velocity_image};
 use crate::ids::{Lsn, ShardId};
 use crate::journal::core::JournalCore;
+use crate::journal::core::pace::WorkPace;
 use crate::journal::format::fault::JournalError;
 use crate::journal::format::sections::{self, Tag};
 use crate::journal::format::store;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+/// Rests for each unit of work: a snapshot takes a quarter of a core at most.
+const RESTS_PER_WORK: u32 = 3;
 
 /// The figures of a snapshot that was taken.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -51,7 +56,8 @@ fn take_in_turn(core: &JournalCore) -> Result<SnapshotReport, JournalError> {
     }
     let _one_at_a_time = core.snapshots.taking.lock();
     let storage = &*core.snapshots.storage;
-    let mut writing = Writing::begin(storage, core.log_id)?;
+    let pace = WorkPace::begin(&core.background, RESTS_PER_WORK);
+    let mut writing = Writing::begin(storage, core.log_id, pace)?;
 
     // 1. The counters, as of `velocity_lsn`. Recovery counts every event from the smallest LSN of
     // all sections on; counting one again changes nothing, but one that is missing stays missing.
@@ -72,18 +78,8 @@ fn take_in_turn(core: &JournalCore) -> Result<SnapshotReport, JournalError> {
         let moment = core.clock.moment();
         (core.seen.image(moment), core.appended())
     };
-    // 3. Each shard in its own turn. The LSN is read under the lock: events of this shard before
-    // it are in the image, and later ones are not, so recovery applies exactly those. The bytes
-    // are written after the lock is released, because a write may take long.
-    for id in ShardId::all() {
-        let (image, lsn) = {
-            let shard = core.shard(id);
-            (shard.image(), core.appended())
-        };
-        writing.purchases += image.purchases() as u64;
-        writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
-    }
-    // 4. The catalogue after the shards, so that it has every product and promotion that their
+    write_shards(core, &mut writing)?;
+    // 3. The catalogue after the shards, so that it has every product and promotion that their
     // images name by its place.
     let (catalogue, lsn) = {
         let _turn = core.catalogue_turn.lock();
@@ -98,7 +94,7 @@ fn take_in_turn(core: &JournalCore) -> Result<SnapshotReport, JournalError> {
     writing.section(Tag::Rules, velocity_lsn, &archived(&in_force))?;
     writing.section(Tag::Webhooks, seen_lsn, &archived(&seen))?;
 
-    // 5. The images may hold events that are not durable yet. A snapshot ahead of the log would
+    // 4. The images may hold events that are not durable yet. A snapshot ahead of the log would
     // bring back what a crash took away, so it gets its name only once the log has them all.
     core.wait_durable(writing.last)?;
     let (lsn, purchases) = (writing.first, writing.purchases);
@@ -112,6 +108,22 @@ fn take_in_turn(core: &JournalCore) -> Result<SnapshotReport, JournalError> {
         purchases,
         elapsed_ms,
     })
+}
+
+/// Each shard in its own turn. The LSN is read under the lock: events of this shard before it are in the
+/// image, and later ones are not, so recovery applies exactly those. The bytes are written after the lock is
+/// released, because a write may take long.
+fn write_shards(core: &JournalCore, writing: &mut Writing<'_>) -> Result<(), JournalError> {
+    for id in ShardId::all() {
+        writing.pace.give_way();
+        let (image, lsn) = {
+            let shard = core.shard(id);
+            (shard.image(), core.appended())
+        };
+        writing.purchases += image.purchases() as u64;
+        writing.section(Tag::Shard(number_of(id)), lsn, &archived(&image))?;
+    }
+    Ok(())
 }
 
 /// Removes older snapshots, and then the log that the oldest kept one does not need. In this order,
@@ -134,6 +146,7 @@ fn number_of(id: ShardId) -> u8 {
 
 struct Writing<'a> {
     aside: store::Aside<'a>,
+    pace: WorkPace<'a>,
     sections: u32,
     chain: u32,
     first: Lsn,
@@ -142,24 +155,28 @@ struct Writing<'a> {
 }
 
 impl<'a> Writing<'a> {
-    fn begin(storage: &'a dyn wal::Storage, log_id: u64) -> Result<Self, JournalError> {
-        let mut aside = store::Aside::create(storage)?;
-        aside.write(&sections::header(log_id))?;
-        let first = Lsn(u64::MAX);
-        Ok(Self {
-            aside,
+    fn begin(
+        storage: &'a dyn wal::Storage,
+        log_id: u64,
+        pace: WorkPace<'a>,
+    ) -> Result<Self, JournalError> {
+        let mut writing = Self {
+            aside: store::Aside::create(storage)?,
+            pace,
             sections: 0,
             chain: 0,
-            first,
+            first: Lsn(u64::MAX),
             last: Lsn(0),
             purchases: 0,
-        })
+        };
+        writing.bytes(&sections::header(log_id))?;
+        Ok(writing)
     }
 
     fn section(&mut self, tag: Tag, lsn: Lsn, bytes: &[u8]) -> Result<(), JournalError> {
         let header = sections::section_header(tag, lsn, bytes);
-        self.aside.write(&header)?;
-        self.aside.write(bytes)?;
+        self.bytes(&header)?;
+        self.bytes(bytes)?;
         self.sections += 1;
         self.chain = sections::chain(self.chain, &header);
         self.first = self.first.min(lsn);
@@ -167,9 +184,18 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
+    /// Writes slice by slice.
+    fn bytes(&mut self, mut bytes: &[u8]) -> Result<(), JournalError> {
+        while !bytes.is_empty() {
+            bytes = self.aside.write(bytes)?;
+            self.pace.give_way();
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<u64, JournalError> {
-        self.aside
-            .write(&sections::trailer(self.sections, self.chain))?;
+        let trailer = sections::trailer(self.sections, self.chain);
+        self.bytes(&trailer)?;
         self.aside.finish(self.first)
     }
 }

@@ -9,6 +9,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod backup;
+pub mod calling;
 pub mod causes;
 pub mod cli;
 pub mod config;

@@ -12,6 +12,18 @@ use std::sync::Arc;
 
 /// TLS of a client that trusts the authorities in `ca_file`, or the public ones.
 pub fn tls_client(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
+    Ok(tls_client_of(authorities(ca_file)?))
+}
+
+/// TLS of a client that trusts the public authorities.
+pub fn public_tls_client() -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    tls_client_of(roots)
+}
+
+/// The authorities in `ca_file`, or the public ones.
+pub fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
@@ -27,9 +39,14 @@ pub fn tls_client(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
             }
         }
     }
+    Ok(roots)
+}
+
+/// TLS of a client that trusts these authorities.
+pub fn tls_client_of(roots: RootCertStore) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has what the default versions need");
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    builder.with_root_certificates(roots).with_no_client_auth()
 }

@@ -4,11 +4,9 @@
 //! sent is distinguishable, so that it can be retried. Deliberately absent: signing, names of
 //! objects, when to retry.
 
+use crate::calling::{self, PoolBounds, Transport, http_client};
 use http_body_util::BodyExt;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
@@ -43,28 +41,21 @@ impl Connector {
 
 impl object_store::client::HttpConnector for Connector {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let bounds = PoolBounds {
+            connect_timeout: CONNECT_TIMEOUT,
+            idle: IDLE,
+            idle_max: IDLE_CONNECTIONS_MAX,
+        };
         // Plain HTTP is for loopback only; the settings allow no other address.
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(self.tls.clone())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .build(connector);
+        let (tls, plain) = (self.tls.clone(), Transport::PlainToo);
+        let http = http_client(GaiResolver::new(), tls, plain, bounds);
         Ok(HttpClient::new(StoreClient { http }))
     }
 }
 
 #[derive(Debug)]
 struct StoreClient {
-    http: legacy::Client<HttpsConnector<HttpConnector>, HttpRequestBody>,
+    http: calling::HttpClient<GaiResolver, HttpRequestBody>,
 }
 
 impl StoreClient {

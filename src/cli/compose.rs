@@ -22,7 +22,7 @@ use crate::report::kafka;
 #[cfg(feature = "postgres")]
 use crate::report::postgres;
 use crate::report::postgres::segments::SegmentJob;
-use crate::report::webhooks::{self, WebhookEndpoint};
+use crate::report::webhooks::{self, EndpointCredentials, WebhookEndpoint};
 use crate::time::UnixMs;
 use crate::webhooks::{Secret, Source};
 use secrecy::ExposeSecret;
@@ -119,8 +119,18 @@ fn tell_of_orphans(sinks: &Sinks) {
     }
 }
 
+/// The keys and authorities of each endpoint of webhooks, in their order.
+pub(super) fn endpoint_credentials(config: &Config) -> Result<Vec<EndpointCredentials>, String> {
+    let endpoints = config.report.webhooks.iter();
+    endpoints.map(EndpointCredentials::read).collect()
+}
+
 /// Starts every configured sink. The endpoints of webhooks are sinks, too.
-pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<StartedSinks, Failure> {
+pub(super) fn sinks(
+    config: &Config,
+    credentials: Vec<EndpointCredentials>,
+    journal: &Arc<Journal>,
+) -> Result<StartedSinks, Failure> {
     let (storage, report) = (&config.storage, &config.report);
     let settings = FeedSettings {
         data_dir: storage.data_dir.clone(),
@@ -153,8 +163,9 @@ pub(super) fn sinks(config: &Config, journal: &Arc<Journal>) -> Result<StartedSi
         sinks.start(sink)?;
     }
     let mut endpoints = Vec::new();
-    for settings in &report.webhooks {
-        let endpoint = WebhookEndpoint::new(settings.clone(), Arc::clone(journal));
+    for (settings, credentials) in report.webhooks.iter().zip(credentials) {
+        let settings = settings.clone();
+        let endpoint = WebhookEndpoint::new(settings, credentials, Arc::clone(journal));
         let endpoint = Arc::new(endpoint);
         sinks.start(webhooks::sink(
             Arc::clone(&endpoint),

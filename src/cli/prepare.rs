@@ -14,6 +14,7 @@ use crate::config::{Config, Demo, DemoReach, Environment, GatewayKind, Role, Sou
 use crate::http::server::tls::{self, Certified};
 use crate::payments::stripe::Stripe;
 use crate::receipts::{Sealer, SignWhen};
+use crate::report::webhooks::EndpointCredentials;
 use crate::telemetry::logging::Filter;
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ pub(super) struct Prepared {
     /// The gateway, if it is Stripe.
     pub(super) stripe: Option<Stripe>,
     pub(super) model: Option<ScoringModel>,
+    /// Of each endpoint of webhooks, in their order.
+    pub(super) endpoints: Vec<EndpointCredentials>,
     /// `Err`: a start continues without the file's rules if the log has rules.
     pub(super) rules: Result<Option<RulesFile>, RulesFault>,
 }
@@ -50,6 +53,7 @@ impl Prepared {
                 GatewayKind::Sandbox => None,
             },
             model: scoring::read(&config.risk)?,
+            endpoints: compose::endpoint_credentials(&config)?,
             rules: rules::read(&config.risk),
             config,
         })

@@ -15,6 +15,7 @@ use crate::http::core::Core;
 use crate::http::server::tls::Tls;
 use crate::ids::{KeyOwner, Lsn, RequestId};
 use crate::journal::{Journal, StorageFault};
+use crate::report::webhooks::{EndpointCredentials, Renewed, WebhookEndpoint};
 use crate::telemetry::logging;
 use crate::webhooks::{Reloaded, Secrets};
 use serde_json::json;
@@ -31,6 +32,7 @@ pub(super) struct Reloader<'a> {
     pub(super) journal: &'a Journal,
     pub(super) core: &'a Core,
     pub(super) secrets: &'a Secrets,
+    pub(super) endpoints: &'a [Arc<WebhookEndpoint>],
     pub(super) supervisor: &'a Supervisor,
     pub(super) tls: Option<Arc<Tls>>,
 }
@@ -77,6 +79,7 @@ impl Reloader<'_> {
             certified,
             model,
             rules,
+            endpoints,
             ..
         } = Prepared::read_strictly(&sources)?;
         let (journal, rules) = (self.journal, rules?);
@@ -98,6 +101,12 @@ impl Reloader<'_> {
             (Some(_), None) | (None, Some(_)) => {
                 taken.retain(|key| !key.starts_with("server.tls."));
             }
+        }
+        if !self.only_credentials_differ(&config) {
+            taken.remove("report.webhooks");
+        }
+        if self.replace_credentials(&config, endpoints) == Renewed::Yes {
+            files.insert("report.webhooks");
         }
         logging::set(filter);
         self.written(&journal.upkeep().set_rate(compose::rate(&config.sale)));
@@ -123,6 +132,27 @@ impl Reloader<'_> {
             restart_needed,
             secrets,
         })
+    }
+
+    /// Whether the endpoints of webhooks are those of the start, but for keys and authorities.
+    fn only_credentials_differ(&self, config: &Config) -> bool {
+        let (started, read) = (&self.started.report.webhooks, &config.report.webhooks);
+        let mut pairs = started.iter().zip(read);
+        started.len() == read.len() && pairs.all(|(it, other)| it.differ_in_credentials_only(other))
+    }
+
+    /// Gives each endpoint that runs the keys and authorities that were read for its name.
+    fn replace_credentials(&self, config: &Config, read: Vec<EndpointCredentials>) -> Renewed {
+        let mut replaced = Renewed::No;
+        for (settings, credentials) in config.report.webhooks.iter().zip(read) {
+            let mut running = self.endpoints.iter();
+            if let Some(endpoint) = running.find(|it| it.settings().sink == settings.sink)
+                && endpoint.replace(credentials) == Renewed::Yes
+            {
+                replaced = Renewed::Yes;
+            }
+        }
+        replaced
     }
 
     fn say(&self, done: &Done) {

@@ -98,6 +98,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         stripe,
         model,
         rules,
+        endpoints,
         ..
     } = prepared;
     let config = &config;
@@ -122,7 +123,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
     let configured = compose::webhook_secrets(&config.webhooks, journal.now());
     let others = config.other_secrets().to_vec();
     let secrets = Arc::new(Secrets::new(configured, others));
-    let started = compose::sinks(config, &journal)?;
+    let started = compose::sinks(config, endpoints, &journal)?;
     let sinks = &started.sinks;
     // Before the first sale: a sink that has more than the log reveals an older copy.
     sinks.wait_for_first_look(FIRST_LOOK);
@@ -148,6 +149,7 @@ fn serve(arguments: &Serve, prepared: Prepared) -> Result<(), Failure> {
         journal: &journal,
         core: &core,
         secrets: &secrets,
+        endpoints: &started.endpoints,
         supervisor: &supervisor,
         tls,
     };

@@ -100,10 +100,11 @@ pub struct Config {
 }
 
 /// Keys whose changes take effect on a reload, without a restart.
-pub const RELOADABLE: [&str; 10] = [
+pub const RELOADABLE: [&str; 11] = [
     "auth.keys",
     "limits.rate.count",
     "limits.rate.per_s",
+    "report.webhooks",
     "risk.features",
     "risk.model_file",
     "risk.rules_file",

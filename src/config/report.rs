@@ -74,12 +74,14 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Result<ReportConfig, Config
         webhooks: super::shop_webhooks::read(reader)?,
     };
     are_built_in(&config)?;
-    if let OnDiskFull::GiveUp(name) = &config.on_disk_full
-        && !config.sinks().contains(&name.as_str())
+    if let OnDiskFull::GiveUp(names) = &config.on_disk_full
+        && let Some(name) = names
+            .iter()
+            .find(|it| !config.sinks().contains(&it.as_str()))
     {
         return Err(invalid(
             "report.on_disk_full",
-            "names a sink that is not configured",
+            format!("names `{name}`, which is not a sink that is configured"),
         ));
     }
     Ok(config)
@@ -115,16 +117,25 @@ fn are_built_in(config: &ReportConfig) -> Result<(), ConfigError> {
 }
 
 fn on_disk_full(reader: &mut ConfigReader<'_>) -> Result<OnDiskFull, ConfigError> {
-    const FORMS: &str = "must be \"refuse_sales\" or { give_up = \"NAME\" }";
+    const FORMS: &str =
+        "must be \"refuse_sales\", { give_up = \"NAME\" } or { give_up = [\"NAME\", …] }";
     let path = "report.on_disk_full";
     match reader.given(path) {
         None => {}
         Some(Value::String(word)) if word == "refuse_sales" => {}
         Some(Value::Table(table)) if table.len() == 1 => {
-            let name = table.get("give_up").and_then(Value::as_str);
-            let name = name.ok_or_else(|| invalid(path, FORMS))?;
-            reader.show(path, serde_json::json!({ "give_up": name }));
-            return Ok(OnDiskFull::GiveUp(name.to_owned()));
+            let names = match table.get("give_up") {
+                Some(Value::String(name)) => Some(vec![name.clone()]),
+                Some(Value::Array(names)) => {
+                    let names = names.iter().map(|it| it.as_str().map(str::to_owned));
+                    names.collect::<Option<Vec<_>>>()
+                }
+                _ => None,
+            };
+            let names = names.filter(|it| !it.is_empty());
+            let names = names.ok_or_else(|| invalid(path, FORMS))?;
+            reader.show(path, serde_json::json!({ "give_up": names }));
+            return Ok(OnDiskFull::GiveUp(names));
         }
         Some(_) => return Err(invalid(path, FORMS)),
     }

@@ -1,12 +1,14 @@
 //! SIGHUP: what takes effect while requests go on, that it is all or nothing, and what is said of
 //! what waits for a restart.
 
+use base64ct::{Base64, Encoding};
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use support::signing::{Own, event};
+use support::receiver::Receiver;
+use support::signing::{Own, event, mac};
 use support::{ADMIN, Request, SHOP, Server, Setup, binary, until};
 
 /// SIGHUP with this configuration; the log line of what came of it.
@@ -346,4 +348,114 @@ fn a_file_that_is_wrong_anywhere_changes_nothing_and_the_rest_waits_for_a_restar
     assert_eq!(line["restart_needed"], "drop.hold_ttl_s, server.drain_s");
     let shown = server.ask(&Request::get("/admin/config").key(ADMIN)).json();
     assert_eq!(shown["drop.hold_ttl_s"], 300, "what is in force is shown");
+}
+
+/// The endpoint `shop` at `url` with these keys.
+fn endpoint(url: &str, keys: &[&[u8; 32]], more: &str) -> String {
+    let key = |it: &&[u8; 32]| format!("whsec_{}", Base64::encode_string(*it));
+    let keys: Vec<String> = keys.iter().map(key).collect();
+    format!(
+        "[report.batch]\nwait_ms = 2\n[[report.webhooks]]\nname = \"shop\"\nurl = \"{url}\"\nsecrets = {keys:?}\n\
+         allow_private = true\nretry_first_ms = 20\nretry_max_ms = 200\n{more}\n"
+    )
+}
+
+fn buy(server: &Server, user: &str) {
+    let buy = Request::buy(user, "drop-1", "tok_ok", &format!("key-of-{user}"));
+    assert_eq!(server.ask(&buy).status, 201);
+}
+
+#[test]
+fn the_next_delivery_to_the_shop_is_signed_with_the_new_secrets_or_nothing_changes() {
+    let (one, two, three) = ([1; 32], [2; 32], [3; 32]);
+    let receiver = Receiver::start();
+    let config = |keys: &[&[u8; 32]], more: &str| endpoint(&receiver.url(), keys, more);
+    let server = Setup::demo().config(&config(&[&one], "")).start();
+    let signed_by = |user: &str| -> Vec<u8> {
+        buy(&server, user);
+        let delivery = until("it is delivered", || {
+            let accepted = receiver.accepted();
+            accepted.into_iter().find(|it| it.user() == user)
+        });
+        let header = |name: &str| delivery.headers[name].clone();
+        let body = std::str::from_utf8(&delivery.body).unwrap();
+        let signed = format!(
+            "{}.{}.{body}",
+            header("webhook-id"),
+            header("webhook-timestamp")
+        );
+        let by = |signature: &str| {
+            let keys = [&one, &two, &three].into_iter();
+            let key = keys.clone().find(|key| {
+                signature == format!("v1,{}", Base64::encode_string(&mac(*key, &signed)))
+            });
+            key.expect("it is by one of the keys")[0]
+        };
+        header("webhook-signature").split(' ').map(by).collect()
+    };
+    assert_eq!(signed_by("ana"), [1]);
+    let line = reloaded(&server, &config(&[&two, &one], ""));
+    assert_eq!(
+        (&line["changed"], &line["restart_needed"]),
+        (&json!("report.webhooks"), &json!(""))
+    );
+    assert_eq!(signed_by("bo"), [2, 1]);
+    let shown = server.ask(&Request::get("/admin/config").key(ADMIN)).json();
+    assert_eq!(shown["report.webhooks"][0]["keys"], 2, "{shown}");
+
+    // A file that is not there: nothing of it is taken.
+    let told = failed(&server, &config(&[&three], "ca_file = \"/no/such.pem\""));
+    assert!(
+        told.contains("ca_file") && told.contains("/no/such.pem"),
+        "{told}"
+    );
+    assert_eq!(signed_by("cyd"), [2, 1]);
+    let ended = Setup::demo()
+        .config(&config(&[&one], "ca_file = \"/no/such.pem\""))
+        .run();
+    assert_eq!(ended.status.code(), Some(1));
+    // Another setting waits for a restart, and the secret does not.
+    let line = reloaded(&server, &config(&[&three], "parallel_max = 2"));
+    assert_eq!(
+        (&line["changed"], &line["restart_needed"]),
+        (&json!("report.webhooks"), &json!("report.webhooks"))
+    );
+    assert_eq!(signed_by("dee"), [3]);
+}
+
+#[test]
+fn the_authorities_of_an_endpoint_are_read_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    let made = || {
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap(), key)
+    };
+    let (shops, other) = (made(), made());
+    std::fs::write(at("cert.pem"), shops.0.pem()).unwrap();
+    std::fs::write(at("key.pem"), shops.1.serialize_pem()).unwrap();
+    std::fs::write(at("ca.pem"), other.0.pem()).unwrap();
+    let tls = format!(
+        "[server.tls]\ncert = {:?}\nkey = {:?}\n",
+        at("cert.pem"),
+        at("key.pem")
+    );
+    // It speaks TLS, and knows no such path.
+    let shop = Setup::demo().config(&tls).start();
+    let url = format!("https://localhost:{}/hooks", shop.address.port());
+    let config = endpoint(&url, &[&[1; 32]], &format!("ca_file = {:?}", at("ca.pem")));
+    let server = Setup::demo().config(&config).start();
+    buy(&server, "ana");
+    let fails = |why: &str| {
+        until("the endpoint fails for this reason", || {
+            let sinks = server.ask(&Request::get("/admin/sinks").key(ADMIN)).json();
+            let failure = sinks["sinks"][0]["failure"].as_str()?.to_owned();
+            failure.contains(why).then_some(())
+        });
+    };
+    fails("certificate");
+    std::fs::write(at("ca.pem"), shops.0.pem()).unwrap();
+    assert_eq!(reloaded(&server, &config)["changed"], "report.webhooks");
+    fails("answered 40");
 }

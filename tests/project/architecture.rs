@@ -17,6 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("random", &[]),
     ("files", &[]),
     ("trust", &["files"]),
+    ("calling", &[]),
     ("engine", &["ids", "money", "time"]),
     (
         "journal",
@@ -25,14 +26,14 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "report",
         &[
-            "causes", "engine", "files", "ids", "job", "journal", "json", "money", "receipts",
-            "time", "trace", "trust",
+            "calling", "causes", "engine", "files", "ids", "job", "journal", "json", "money",
+            "receipts", "time", "trace", "trust",
         ],
     ),
     (
         "backup",
         &[
-            "causes", "engine", "files", "ids", "journal", "random", "time", "trust",
+            "calling", "causes", "engine", "files", "ids", "journal", "random", "time", "trust",
         ],
     ),
     ("risk", &["engine", "ids", "money", "time"]),
@@ -44,7 +45,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "payments",
         &[
-            "engine", "files", "ids", "job", "journal", "money", "receipts", "time", "trace",
+            "calling", "engine", "files", "ids", "job", "journal", "money", "receipts", "time",
+            "trace", "trust",
         ],
     ),
     (

@@ -217,16 +217,20 @@ fn with_the_disk_nearly_full_the_named_sink_is_given_up_and_sales_continue() {
     let dir = tempfile::tempdir().unwrap();
     let (data_dir, path) = (dir.path().join("data"), dir.path().join("events.jsonl"));
     // As if no disk were large enough.
-    let full =
-        "on_disk_full = { give_up = \"jsonl\" }\ngive_up_below_bytes = 1_125_899_906_842_624";
-    let server = setup(&data_dir, &with_lines(&path, full)).start();
+    let full = "on_disk_full = { give_up = [\"jsonl\", \"webhooks_away\"] }\n\
+                give_up_below_bytes = 1_125_899_906_842_624";
+    let away = "[[report.webhooks]]\nname = \"away\"\nurl = \"http://127.0.0.1:9/\"\nallow_private = true\n\
+                secret = \"whsec_CwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCwsLCws=\"\n";
+    let server = setup(&data_dir, &(with_lines(&path, full) + away)).start();
     caught_up(&server);
     assert_eq!(
         sink(&server)["mode"],
         "run",
         "one that keeps up holds nothing back"
     );
-    post(&server, "/admin/sinks/jsonl/pause");
+    for name in ["jsonl", "webhooks_away"] {
+        post(&server, &format!("/admin/sinks/{name}/pause"));
+    }
     let held_at = sink(&server)["cursor_lsn"].as_u64().unwrap();
     server.put_product("drop", 1_000_000);
     fill(&server, 3, "one");
@@ -236,6 +240,10 @@ fn with_the_disk_nearly_full_the_named_sink_is_given_up_and_sales_continue() {
         (&json!("error"), &json!("jsonl"))
     );
     assert_eq!(sink(&server)["mode"], "given_up");
+    until("the next one follows, since the disk is still full", || {
+        let sinks = server.ask(&Request::get("/admin/sinks").key(ADMIN)).json();
+        (sinks["sinks"][1]["mode"] == "given_up").then_some(())
+    });
     let metrics = server.ask(&Request::get("/metrics").key(ADMIN)).text();
     assert!(
         metrics.contains("holdfast_sink_given_up{sink=\"jsonl\"} 1"),

@@ -19,18 +19,18 @@ pub(super) const REPORT: &[Setting] = &[
     text(
         "report.on_disk_full",
         "\"refuse_sales\"",
-        "What happens when the disk is nearly full: `\"refuse_sales\"` (every sink still gets every event) or `{ give_up = \"NAME\" }` (the log is no longer kept for that sink).",
+        "What happens when the disk is nearly full: `\"refuse_sales\"` (every sink still gets every event) or `{ give_up = [\"NAME\", …] }` (the log is no longer kept for these sinks).",
     ),
     text(
         "report.on_disk_full.give_up",
         "",
-        "Name of that sink: `jsonl`, `postgres`, `kafka` or `webhooks_NAME`.",
+        "Name of such a sink, or a list of them: `jsonl`, `postgres`, `kafka` or `webhooks_NAME`. They are given up one after the other, the first one first.",
     ),
     number(
         "report.give_up_below_bytes",
         "2147483648",
         (0, 1 << 50),
-        "Free disk space below which that sink is given up. More than `storage.disk_free_bytes_min`, so that sales go on.",
+        "Free disk space below which such a sink is given up. More than `storage.disk_free_bytes_min`, so that sales go on.",
     ),
     number(
         "report.dead_letters_bytes_max",

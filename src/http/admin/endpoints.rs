@@ -61,7 +61,7 @@ pub(super) fn endpoint_json(endpoint: &WebhookEndpoint) -> Value {
     json!({
         "url": settings.url.without_query(),
         "events": settings.kinds,
-        "keys": settings.keys.len(),
+        "keys": endpoint.keys(),
         "public_keys": endpoint.public_keys(),
     })
 }

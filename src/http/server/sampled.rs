@@ -3,6 +3,7 @@
 //! Deliberately absent: the content of the lines.
 
 use crate::time::UnixMs;
+use crate::trace;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Minimum time between two log lines of one kind, in milliseconds.
@@ -28,7 +29,8 @@ impl Sampled {
                 .is_ok()
         {
             self.since.fetch_sub(count, Relaxed);
-            log(count);
+            // One line for many requests belongs to the trace of none, least of all of a stranger's.
+            trace::without(|| log(count));
         }
     }
 }

@@ -12,16 +12,15 @@
 use super::pacer::Pacer;
 use super::settings::{ApiBase, StripeSettings};
 use super::wire::FormFields;
+use crate::calling::{HttpClient, PoolBounds, Transport, http_client};
 use crate::payments::gateway::Trouble;
-use crate::trace::{self, RequestTrace};
+use crate::trace;
+use crate::trust::public_tls_client;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use secrecy::ExposeSecret;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -86,7 +85,7 @@ pub(super) struct StripeRequest<'a> {
 
 /// Pooled connections to Stripe.
 pub(super) struct StripeClient {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: HttpClient<GaiResolver, Full<Bytes>>,
     base: ApiBase,
     authorization: HeaderValue,
     pacer: Pacer,
@@ -103,9 +102,6 @@ pub enum ClientError {
         "payments.stripe.secret_key has characters that a header cannot contain; use the key as Stripe shows it"
     )]
     SecretKey,
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up for Stripe: {0}")]
-    Tls(#[from] rustls::Error),
 }
 
 impl StripeClient {
@@ -114,23 +110,18 @@ impl StripeClient {
         let mut authorization =
             HeaderValue::try_from(bearer).map_err(|_| ClientError::SecretKey)?;
         authorization.set_sensitive(true);
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(settings.connect_timeout));
-        let tls = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?;
         // A base over plain HTTP is on loopback: `ApiBase` admits no other.
-        let connector = if settings.api_base.is_plain() {
-            tls.https_or_http().enable_http1().wrap_connector(tcp)
+        let transport = if settings.api_base.is_plain() {
+            Transport::PlainToo
         } else {
-            tls.https_only().enable_http1().wrap_connector(tcp)
+            Transport::Tls
         };
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(settings.connections_max)
-            .build(connector);
+        let bounds = PoolBounds {
+            connect_timeout: settings.connect_timeout,
+            idle: IDLE,
+            idle_max: settings.connections_max,
+        };
+        let http = http_client(GaiResolver::new(), public_tls_client(), transport, bounds);
         Ok(Self {
             http,
             base: settings.api_base,
@@ -190,11 +181,9 @@ impl StripeClient {
         if let Some(key) = call.idempotency_key {
             request = request.header("idempotency-key", key);
         }
-        if let Some(RequestTrace { context, state, .. }) = trace::current_trace() {
+        // Without `tracestate`: what others keep of a trace is none of Stripe's business.
+        if let Some(context) = trace::current() {
             request = request.header("traceparent", context.to_string());
-            if let Some(state) = state {
-                request = request.header("tracestate", state.as_str());
-            }
         }
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");

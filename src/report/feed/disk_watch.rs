@@ -19,7 +19,8 @@ const DISK_LOOK: Duration = Duration::from_millis(500);
 
 /// Gives a sink up when the disk is nearly full.
 pub(super) struct DiskWatch {
-    pub(super) name: String,
+    /// In the order in which they go.
+    pub(super) names: Vec<String>,
     pub(super) below_bytes: u64,
     pub(super) segment_bytes: u64,
     pub(super) journal: Arc<Journal>,
@@ -31,22 +32,24 @@ impl DiskWatch {
         while stopped.recv_timeout(DISK_LOOK) == Err(blocking::RecvTimeoutError::Timeout) {
             let free = self.journal.tail().disk_free_bytes();
             if free.is_some_and(|free| free < self.below_bytes) {
-                self.give_up(free.unwrap_or(0));
+                let mut names = self.names.iter();
+                names.any(|name| self.gives_up(name, free.unwrap_or(0)));
             }
         }
     }
 
-    fn give_up(&self, free_bytes: u64) {
+    /// Gives a sink up, if it runs and keeps a part of the log.
+    fn gives_up(&self, name: &str, free_bytes: u64) -> bool {
         let control = {
             let running = self.running.lock();
-            let found = running.iter().find(|it| it.control.name == self.name);
+            let found = running.iter().find(|it| it.control.name == name);
             found.map(|it| Arc::clone(&it.control))
         };
-        let Some(control) = control else { return };
+        let Some(control) = control else { return false };
         let cursor = Lsn(control.cursor.load(std::sync::atomic::Ordering::Acquire));
         let behind = self.journal.tail().durable_lsn().0.saturating_sub(cursor.0);
         if behind < self.segment_bytes {
-            return;
+            return false;
         }
         let given_up = control.wanted.send_if_modified(|wanted| {
             let gives_up = matches!(wanted, SinkOrder::Mode(Mode::Run | Mode::Paused));
@@ -56,12 +59,12 @@ impl DiskWatch {
             gives_up
         });
         if !given_up {
-            return;
+            return false;
         }
-        self.journal.tail().retention_ends(&self.name);
+        self.journal.tail().retention_ends(name);
         tracing::error!(
             event = "sink_given_up",
-            sink = self.name,
+            sink = name,
             cursor = cursor.0,
             behind_bytes = behind,
             free_bytes,
@@ -71,5 +74,6 @@ impl DiskWatch {
         if let Err(error) = self.journal.tail().let_go() {
             tracing::warn!(event = "log_not_tidied", "{error}");
         }
+        true
     }
 }

@@ -46,8 +46,8 @@ pub struct FeedSettings {
 pub enum OnDiskFull {
     /// New sales are refused; every sink gets every event.
     RefuseSales,
-    /// The log is no longer kept for this sink.
-    GiveUp(String),
+    /// The log is no longer kept for these sinks, one after the other.
+    GiveUp(Vec<String>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -398,7 +398,7 @@ impl Sinks {
     }
 
     fn watch_disk(&self) -> Result<(), FeedError> {
-        let OnDiskFull::GiveUp(name) = &self.settings.on_disk_full else {
+        let OnDiskFull::GiveUp(names) = &self.settings.on_disk_full else {
             return Ok(());
         };
         let mut disk = self.disk.lock();
@@ -407,7 +407,7 @@ impl Sinks {
         }
         let (stop, stopped) = blocking::channel();
         let watch = DiskWatch {
-            name: name.clone(),
+            names: names.clone(),
             below_bytes: self.settings.give_up_below_bytes,
             segment_bytes: self.settings.segment_bytes,
             journal: Arc::clone(&self.journal),

@@ -48,8 +48,6 @@ pub enum CourierError {
     Letters(#[from] LetterError),
     #[error(transparent)]
     Cursor(#[from] CursorError),
-    #[error("TLS: {0}")]
-    Tls(String),
 }
 
 /// Delivers to one endpoint.
@@ -58,7 +56,7 @@ pub struct Courier {
     pub(super) journal: Arc<Journal>,
     /// Where the cursors are.
     pub(super) folder: Arc<Directory>,
-    /// From the first opening on.
+    /// From the first delivery on.
     pub(super) poster: Option<Poster>,
     /// What is kept for another try; `None`: not loaded yet.
     pub(super) kept: Option<DeadLetters>,
@@ -117,9 +115,12 @@ impl Courier {
         }
     }
 
-    fn poster(&self) -> &Poster {
-        let poster = self.poster.as_ref();
-        poster.expect("the runner opens a sink before it uses it")
+    /// What sends with the credentials of now.
+    fn poster(&mut self) -> Poster {
+        let current = self.poster.take();
+        let current = current.filter(|it| !it.is_outdated(&self.endpoint));
+        let poster = current.unwrap_or_else(|| Poster::new(&self.endpoint));
+        self.poster.insert(poster).clone()
     }
 
     fn take(&mut self, items: &[Placed<Fed>]) {
@@ -147,7 +148,7 @@ impl Courier {
             let entry = &pending.fed.entry;
             let id = message_id(self.journal.log_id(), entry);
             let message = self.endpoint.signed(id.clone(), message_body(entry));
-            let (sender, epoch) = (self.poster().clone(), self.epoch);
+            let (sender, epoch) = (self.poster(), self.epoch);
             self.flights.spawn(async move {
                 let posted = sender.post(message).await;
                 Landed {
@@ -311,10 +312,6 @@ impl Deliver for Courier {
 
     async fn open(&mut self, _: u64, _: Generation) -> Result<Option<Cursor>, CourierError> {
         self.load()?;
-        if self.poster.is_none() {
-            let poster = Poster::new(self.endpoint.settings()).map_err(CourierError::Tls)?;
-            self.poster = Some(poster);
-        }
         self.epoch += 1;
         Ok(None)
     }
@@ -322,7 +319,7 @@ impl Deliver for Courier {
     async fn deliver(&mut self, batch: Batch<'_, Fed>) -> Result<Delivered, CourierError> {
         match batch.purpose {
             Purpose::Redrive { until } => {
-                let (poster, endpoint) = (self.poster().clone(), Arc::clone(&self.endpoint));
+                let (poster, endpoint) = (self.poster(), Arc::clone(&self.endpoint));
                 let redriver = Redriver::new(poster, endpoint, self.journal.log_id());
                 Ok(redriver.redrive(batch.items, until).await)
             }
@@ -418,7 +415,7 @@ impl Deliver for Courier {
         match error {
             CourierError::Full { .. } | CourierError::Letters(_) => Class::Retriable,
             CourierError::Gone => Class::Unwanted,
-            CourierError::Cursor(_) | CourierError::Tls(_) => Class::Misconfigured,
+            CourierError::Cursor(_) => Class::Misconfigured,
         }
     }
 }

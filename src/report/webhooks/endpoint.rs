@@ -3,9 +3,10 @@
 //! Invariants: the list of tries is bounded and in memory only; a ping is delivered at once, apart
 //! from the events; once one is accepted, what waits is tried at once.
 
+use super::credentials::EndpointCredentials;
 use super::keys::{OutgoingKey, signatures};
 use super::messages::ping_body;
-use super::post::{Posted, Poster, SignedMessage};
+use super::post::{Poster, SignedMessage};
 use super::settings::EndpointSettings;
 use crate::ids::Lsn;
 use crate::journal::Journal;
@@ -51,8 +52,17 @@ pub struct PingResult {
     pub took_ms: u64,
 }
 
+/// Whether a reload brought other credentials.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    Yes,
+    No,
+}
+
 pub struct WebhookEndpoint {
     settings: EndpointSettings,
+    /// In place of those of `settings`, which are the ones at the start.
+    credentials: Mutex<Arc<EndpointCredentials>>,
     journal: Arc<Journal>,
     recent: Mutex<VecDeque<DeliveryRecord>>,
     /// A ping was accepted.
@@ -60,9 +70,14 @@ pub struct WebhookEndpoint {
 }
 
 impl WebhookEndpoint {
-    pub fn new(settings: EndpointSettings, journal: Arc<Journal>) -> Self {
+    pub fn new(
+        settings: EndpointSettings,
+        credentials: EndpointCredentials,
+        journal: Arc<Journal>,
+    ) -> Self {
         Self {
             settings,
+            credentials: Mutex::new(Arc::new(credentials)),
             journal,
             recent: Mutex::default(),
             answers: Notify::new(),
@@ -73,9 +88,29 @@ impl WebhookEndpoint {
         &self.settings
     }
 
+    /// What signs and is trusted from now on. Returns whether that is another one.
+    pub fn replace(&self, credentials: EndpointCredentials) -> Renewed {
+        let mut current = self.credentials.lock();
+        if current.is_same(&credentials) {
+            return Renewed::No;
+        }
+        *current = Arc::new(credentials);
+        Renewed::Yes
+    }
+
+    pub(super) fn credentials(&self) -> Arc<EndpointCredentials> {
+        Arc::clone(&self.credentials.lock())
+    }
+
+    /// Number of keys that sign.
+    pub fn keys(&self) -> usize {
+        self.credentials().keys.len()
+    }
+
     /// The public halves of its keys.
     pub fn public_keys(&self) -> Vec<String> {
-        let keys = self.settings.keys.iter();
+        let credentials = self.credentials();
+        let keys = credentials.keys.iter();
         keys.filter_map(OutgoingKey::public).collect()
     }
 
@@ -92,10 +127,7 @@ impl WebhookEndpoint {
         let message = self.signed(id.clone(), ping_body(self.settings.sink, at));
         let begun = Instant::now();
         // A client of its own: the sink's connections live on the sink's thread.
-        let posted = match Poster::new(&self.settings) {
-            Ok(poster) => poster.post(message).await,
-            Err(why) => Posted::unanswered(why),
-        };
+        let posted = Poster::new(self).post(message).await;
         if posted.failure.is_none() {
             self.answers.notify_one();
         }
@@ -118,7 +150,7 @@ impl WebhookEndpoint {
     pub(super) fn signed(&self, id: String, body: Bytes) -> SignedMessage {
         let timestamp_s = self.journal.upkeep().wall_clock().get() / 1_000;
         SignedMessage {
-            signatures: signatures(&self.settings.keys, &id, timestamp_s, &body),
+            signatures: signatures(&self.credentials().keys, &id, timestamp_s, &body),
             id,
             timestamp_s,
             body,

@@ -86,6 +86,11 @@ impl OutgoingKey {
         }
     }
 
+    /// The same for the same key only.
+    pub(super) fn proof(&self) -> String {
+        self.signature("", 0, b"")
+    }
+
     /// What verifies its signatures, where that is no secret: `whpk_…`.
     pub fn public(&self) -> Option<String> {
         match self {

@@ -7,12 +7,13 @@
 //! enough is among the dead letters, and the next one follows; 5. no connection goes to a private
 //! address, unless the endpoint's settings allow it.
 //!
-//! `messages` makes bodies and ids, `keys` signs them, `address` says where they may go, `post` sends
+//! `messages` makes bodies and ids, `keys` signs them, `credentials` are what a reload changes, `address` says where they may go, `post` sends
 //! one, `lanes` keeps the order, `courier` delivers, `keeping` keeps what waits, `redrive` delivers dead letters again, `endpoint` is what operators see and do.
 //! Deliberately absent: webhooks that come in (`webhooks` of the crate), and reading the log.
 
 mod address;
 mod courier;
+mod credentials;
 mod endpoint;
 mod keeping;
 mod keys;
@@ -23,7 +24,8 @@ mod redrive;
 mod settings;
 
 pub use courier::Courier;
-pub use endpoint::{DeliveryRecord, PingResult, WebhookEndpoint};
+pub use credentials::EndpointCredentials;
+pub use endpoint::{DeliveryRecord, PingResult, Renewed, WebhookEndpoint};
 pub use keys::{BadOutgoingKey, OutgoingKey};
 pub use messages::{ShopMessages, is_for_shops, kinds_by_default, may_be_sent};
 pub use settings::{

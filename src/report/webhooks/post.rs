@@ -4,18 +4,17 @@
 //! status; of an answer's body only a bounded part is read, in a bounded time. Deliberately absent: when to try again.
 
 use super::address::JudgingResolver;
-use super::settings::{AddressRule, EndpointSettings};
+use super::credentials::EndpointCredentials;
+use super::endpoint::WebhookEndpoint;
+use super::settings::AddressRule;
+use crate::calling::{HttpClient, PoolBounds, Transport, http_client};
 use crate::causes::with_causes;
-use crate::trust::tls_client;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection is kept for the next delivery.
@@ -57,39 +56,42 @@ pub(super) enum RetryAfter {
 /// Sends to one endpoint.
 #[derive(Clone)]
 pub(super) struct Poster {
-    http: legacy::Client<HttpsConnector<HttpConnector<JudgingResolver>>, Full<Bytes>>,
+    http: HttpClient<JudgingResolver, Full<Bytes>>,
+    credentials: Arc<EndpointCredentials>,
     uri: Uri,
     answer_timeout: Duration,
 }
 
 impl Poster {
-    /// An error: the file with the authorities cannot be used.
-    pub(super) fn new(settings: &EndpointSettings) -> Result<Self, String> {
-        let private_only = settings.url.is_plain();
-        let mut tcp = HttpConnector::new_with_resolver(JudgingResolver {
+    /// With the endpoint's credentials of now.
+    pub(super) fn new(endpoint: &WebhookEndpoint) -> Self {
+        let (settings, credentials) = (endpoint.settings(), endpoint.credentials());
+        let is_plain = settings.url.is_plain();
+        let resolver = JudgingResolver {
             addresses: settings.addresses,
-            private_only: private_only && settings.addresses == AddressRule::PrivateToo,
-        });
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(settings.connect_timeout));
-        let tls =
-            HttpsConnectorBuilder::new().with_tls_config(tls_client(settings.ca_file.as_deref())?);
-        let connector = if settings.url.is_plain() {
-            tls.https_or_http().enable_http1().wrap_connector(tcp)
-        } else {
-            tls.https_only().enable_http1().wrap_connector(tcp)
+            private_only: is_plain && settings.addresses == AddressRule::PrivateToo,
         };
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(settings.parallel_max)
-            .build(connector);
-        Ok(Self {
-            http,
+        let transport = if is_plain {
+            Transport::PlainToo
+        } else {
+            Transport::Tls
+        };
+        let bounds = PoolBounds {
+            connect_timeout: settings.connect_timeout,
+            idle: IDLE,
+            idle_max: settings.parallel_max,
+        };
+        Self {
+            http: http_client(resolver, credentials.tls(), transport, bounds),
+            credentials,
             uri: settings.url.uri().clone(),
             answer_timeout: settings.answer_timeout,
-        })
+        }
+    }
+
+    /// Whether a reload has brought other credentials since.
+    pub(super) fn is_outdated(&self, endpoint: &WebhookEndpoint) -> bool {
+        !Arc::ptr_eq(&self.credentials, &endpoint.credentials())
     }
 
     /// Sends it once. The status decides, once it is there.

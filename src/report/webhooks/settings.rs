@@ -47,6 +47,22 @@ pub struct EndpointSettings {
     pub waiting_per_buyer_max: usize,
 }
 
+impl EndpointSettings {
+    /// Whether they differ in nothing but keys and authorities, which a reload may change.
+    pub fn differ_in_credentials_only(&self, other: &Self) -> bool {
+        let names = |it: &Self| (it.sink, it.url.clone(), it.kinds.clone(), it.addresses);
+        let times = |it: &Self| {
+            let give_up = (it.give_up_after_ms, it.backoff, it.retry_after_max);
+            (it.connect_timeout, it.answer_timeout, give_up)
+        };
+        let bounds = |it: &Self| {
+            let waiting = (it.waiting_max, it.waiting_per_buyer_max);
+            (it.parallel_max, waiting)
+        };
+        names(self) == names(other) && times(self) == times(other) && bounds(self) == bounds(other)
+    }
+}
+
 /// The addresses that an endpoint may have.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum AddressRule {

@@ -22,9 +22,11 @@ const BUYERS: u64 = 500;
 /// Requests on one connection before the shop opens another.
 const REQUESTS_A_CONNECTION: u64 = 200;
 
+/// Small segments, so that in the first half many are sealed and shipped to the backup: the buffers for that
+/// are allocated once.
 const CONFIG: &str = "[server]\nworkers = 2\nmax_connections = 128\n\
     [idempotency]\nretention_s = 2\n[engine]\nended_keep_s = 2\n[clock]\nsettle_s = 1\n\
-    [limits.rate]\ncount = 1000\nper_s = 1\n[storage]\nsegment_bytes = 4194816\n\
+    [limits.rate]\ncount = 1000\nper_s = 1\n[storage]\nsegment_bytes = 1049088\n\
     snapshot_every_bytes = 8388608\n";
 
 #[test]

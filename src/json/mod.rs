@@ -11,4 +11,6 @@ mod object;
 mod value;
 
 pub use object::Object;
-pub use value::{digits, hex, id, id_or_null, money, number, raw, request_id, shown, text};
+pub use value::{
+    digits, hex, id, id_or_null, instant, money, number, raw, request_id, shown, text,
+};

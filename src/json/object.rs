@@ -3,7 +3,9 @@
 //! Invariant: fields are written in the order of the calls; the caller writes each name once.
 
 use super::value;
+use crate::ids::PurchaseId;
 use crate::money::Currency;
+use crate::time::UnixMs;
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 
@@ -59,7 +61,21 @@ impl<'b> Object<'b> {
         self
     }
 
-    /// A field with a displayed value that needs no escape: an instant, a formatted id.
+    /// A field with an instant.
+    pub fn instant(&mut self, name: &str, at: UnixMs) -> &mut Self {
+        self.name(name);
+        value::instant(self.into, at);
+        self
+    }
+
+    /// A field with a purchase's id: `h_…` as a hold, `p_…` as a purchase, `r_…` as its receipt.
+    pub fn purchase(&mut self, name: &str, prefix: &str, purchase: PurchaseId) -> &mut Self {
+        self.name(name);
+        value::purchase(self.into, prefix, purchase);
+        self
+    }
+
+    /// A field with a displayed value that needs no escape.
     pub fn shown(&mut self, name: &str, value: impl Display) -> &mut Self {
         self.name(name);
         value::shown(self.into, value);
@@ -155,6 +171,7 @@ impl<T: Display> Serialize for JsonText<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{PurchaseTag, ShardId};
     use serde_json::{Value, json};
 
     #[test]
@@ -163,6 +180,10 @@ mod tests {
         Object::write(&mut bytes, |object| {
             object.text("z", "a \"b\"\n").put("a", &1);
             object.id("i", "a:1").hex("h", &[0x0f; 16]);
+            let purchase = PurchaseId::new(ShardId::new(7), 1, PurchaseTag(0));
+            object
+                .instant("t", UnixMs::new(1))
+                .purchase("p", "p_", purchase);
             object.shown("s", 7).number("n", -1_i64).null("u");
             object
                 .id_or_null("o", None)
@@ -177,7 +198,7 @@ mod tests {
                     .put("y", &json!([1, null]));
             });
         });
-        let text = r#">{"z":"a \"b\"\n","a":1,"i":"a:1","h":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","s":"7","n":-1,"u":null,"o":null,"l":[{"k":1},{"k":2}],"e":[],"w":true,"none":{},"some":{"x":null,"y":[1,null]}}"#;
+        let text = r#">{"z":"a \"b\"\n","a":1,"i":"a:1","h":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","t":"1970-01-01T00:00:00.001Z","p":"p_00000000000001070000000000000000","s":"7","n":-1,"u":null,"o":null,"l":[{"k":1},{"k":2}],"e":[],"w":true,"none":{},"some":{"x":null,"y":[1,null]}}"#;
         assert_eq!(String::from_utf8(bytes.clone()).unwrap(), text);
         let value: Value = serde_json::from_slice(&bytes[1..]).unwrap();
         assert_eq!(value["z"], "a \"b\"\n");

@@ -5,6 +5,7 @@
 
 use crate::ids::{PurchaseId, RequestId};
 use crate::money::Currency;
+use crate::time::UnixMs;
 use std::fmt::Display;
 use std::io::Write as _;
 
@@ -57,6 +58,21 @@ pub fn text(out: &mut Vec<u8>, text: &str) {
 /// A displayed value that needs no escape, in quotes.
 pub fn shown(out: &mut Vec<u8>, value: impl Display) {
     write!(out, "\"{value}\"").expect("writing into memory cannot fail");
+}
+
+/// An instant, in quotes: as [`shown`], without the formatter's cost.
+pub fn instant(out: &mut Vec<u8>, at: UnixMs) {
+    out.push(b'"');
+    out.extend_from_slice(&at.text());
+    out.push(b'"');
+}
+
+/// A purchase's id with its prefix (`h_`, `p_` or `r_`), in quotes.
+pub fn purchase(out: &mut Vec<u8>, prefix: &str, purchase: PurchaseId) {
+    out.push(b'"');
+    out.extend_from_slice(prefix.as_bytes());
+    digits(out, purchase);
+    out.push(b'"');
 }
 
 /// A whole number.

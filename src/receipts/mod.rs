@@ -27,7 +27,6 @@ use crate::ids::{ProductId, PurchaseId, ReceiptKeyId, UserId};
 use crate::money::{Amount, Currency};
 use crate::time::UnixMs;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// What a buyer has bought, sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,22 +70,23 @@ impl Receipt {
     ///
     /// Every line ends with one line feed, the last one too.
     pub fn canonical(&self) -> String {
-        let mut text = String::with_capacity(320);
-        write!(
-            text,
-            "holdfast-receipt-v1\nreceipt_id={}\npurchase_id={}\nuser_id={}\nproduct_id={}\n\
-             quantity={}\namount={}\ncurrency={}\ncaptured_at={}\n",
-            self.receipt.receipt(),
-            self.purchase,
-            self.user,
-            self.product,
-            self.quantity,
-            self.amount.get(),
-            self.currency,
-            self.captured_at,
-        )
-        .expect("writing into memory does not fail");
-        text
+        let mut text = Vec::with_capacity(320);
+        let mut line = |name: &str, prefix: &str, value: &[u8]| {
+            for part in [name.as_bytes(), prefix.as_bytes(), value, b"\n"] {
+                text.extend_from_slice(part);
+            }
+        };
+        line("holdfast-receipt-v1", "", b"");
+        line("receipt_id=", "r_", &self.receipt.digits());
+        line("purchase_id=", "p_", &self.purchase.digits());
+        line("user_id=", "", self.user.as_str().as_bytes());
+        line("product_id=", "", self.product.as_str().as_bytes());
+        let mut number = itoa::Buffer::new();
+        line("quantity=", "", number.format(self.quantity).as_bytes());
+        line("amount=", "", number.format(self.amount.get()).as_bytes());
+        line("currency=", "", self.currency.as_str().as_bytes());
+        line("captured_at=", "", &self.captured_at.text());
+        String::from_utf8(text).expect("ids, numbers and instants are ASCII")
     }
 
     /// SHA-256 of [`Receipt::canonical`].

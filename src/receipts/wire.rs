@@ -83,13 +83,13 @@ impl Receipt {
         out.reserve(768);
         Object::write(out, |object| {
             object
-                .shown("receipt_id", self.receipt.receipt())
-                .shown("purchase_id", self.purchase)
+                .purchase("receipt_id", "r_", self.receipt)
+                .purchase("purchase_id", "p_", self.purchase)
                 .id("user_id", self.user.as_str())
                 .id("product_id", self.product.as_str())
                 .number("quantity", self.quantity)
                 .money("amount", self.amount.get(), self.currency)
-                .shown("captured_at", self.captured_at)
+                .instant("captured_at", self.captured_at)
                 .hex("integrity_hash", &self.integrity_hash)
                 .id("key_id", self.key_id.as_str())
                 .hex("hmac", &self.hmac);

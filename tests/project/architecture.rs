@@ -11,7 +11,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("trace", &[]),
     ("money", &[]),
     ("ids", &[]),
-    ("json", &["ids", "money"]),
+    ("json", &["ids", "money", "time"]),
     ("causes", &[]),
     ("job", &[]),
     ("random", &[]),

@@ -356,12 +356,18 @@ impl Purchase {
 
     /// Its claims on shared and limited things.
     pub(in crate::engine) fn claimed(&self) -> Claimed {
-        let steps = self.history.iter().map(|it| it.step);
-        let stands = stands(steps);
-        let units = if self.restocked() {
-            Units::None
-        } else {
-            self.state.units()
+        let (units, stands) = match self.state.units() {
+            // Units that were sold or given back are never held again, so nothing has ended before.
+            Units::Held => (Units::Held, Stands::Always),
+            Units::None => (Units::None, Stands::No),
+            Units::Sold => {
+                let units = if self.restocked() {
+                    Units::None
+                } else {
+                    Units::Sold
+                };
+                (units, stands(self.history.iter().map(|it| it.step)))
+            }
         };
         Claimed { units, stands }
     }

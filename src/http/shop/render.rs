@@ -16,7 +16,7 @@ pub fn hold_read(view: &HoldView) -> Vec<u8> {
         hold_fields(object, view);
         match view.payments {
             PaymentBegun::None => object.null("purchase_id"),
-            PaymentBegun::Some => object.shown("purchase_id", view.purchase),
+            PaymentBegun::Some => object.purchase("purchase_id", "p_", view.purchase),
         };
     });
     out
@@ -30,12 +30,12 @@ pub fn hold(view: &HoldView) -> Vec<u8> {
 
 fn hold_fields(object: &mut Object<'_>, view: &HoldView) {
     object
-        .shown("hold_id", view.purchase.hold())
+        .purchase("hold_id", "h_", view.purchase)
         .id("product_id", view.product.as_str())
         .number("quantity", view.quantity)
         .id("status", view.state.as_str());
     quote(object, &view.quote);
-    object.shown("expires_at", view.expires_at);
+    object.instant("expires_at", view.expires_at);
 }
 
 fn quote(object: &mut Object<'_>, quote: &Quote) {
@@ -54,7 +54,7 @@ pub fn purchase(
     let mut out = Vec::with_capacity(2_048);
     Object::write(&mut out, |object| {
         object
-            .shown("purchase_id", view.purchase)
+            .purchase("purchase_id", "p_", view.purchase)
             .id("user_id", view.user.as_str())
             .id("product_id", view.product.as_str())
             .number("quantity", view.quantity)
@@ -65,7 +65,7 @@ pub fn purchase(
             .money("charged_back_amount", view.charged_back.get(), currency)
             .list("disputes", &view.disputes, |object, dispute| {
                 object
-                    .shown("opened_at", dispute.opened_at)
+                    .instant("opened_at", dispute.opened_at)
                     .money("amount", dispute.amount.get(), currency)
                     .id("status", dispute.status().as_str());
             })
@@ -76,8 +76,8 @@ pub fn purchase(
             .with("metadata", |out| metadata(out, &view.metadata))
             .id("status", view.state.as_str())
             .id_or_null("reason", view.reason)
-            .shown("created_at", view.created_at())
-            .shown("updated_at", view.updated_at())
+            .instant("created_at", view.created_at())
+            .instant("updated_at", view.updated_at())
             .object("gateway", |object| gateway_fields(object, view, gateway));
         match receipt {
             Ok(Some(receipt)) => object.with("receipt", |out| receipt.write_json(out)),
@@ -86,13 +86,13 @@ pub fn purchase(
                 .null("receipt")
                 .object("receipt_unavailable", |object| {
                     object
-                        .shown("receipt_id", view.purchase.receipt())
+                        .purchase("receipt_id", "r_", view.purchase)
                         .id("key_id", missing.key_id.as_str());
                 }),
         };
         object.list("history", &view.history, |object, entry| {
             object
-                .shown("at", entry.at)
+                .instant("at", entry.at)
                 .id("event", entry.step.as_str())
                 .number("lsn", entry.lsn.0);
         });

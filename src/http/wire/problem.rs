@@ -75,7 +75,7 @@ pub fn problem_of(reason: Reason, request: RequestId, facts: Option<&RefusalFact
             Fact::Number(number) => json::number(&mut body, number),
             Fact::Word(word) => json::id(&mut body, word),
             Fact::Currency(currency) => json::id(&mut body, currency.as_str()),
-            Fact::Instant(at) => json::shown(&mut body, at),
+            Fact::Instant(at) => json::instant(&mut body, at),
             Fact::Hold(hold) => {
                 json::raw(&mut body, "\"h_");
                 json::digits(&mut body, hold);
@@ -140,7 +140,7 @@ pub fn declined(view: &DeclineView) -> Answer {
         json::raw(&mut body, ",\"hold\":{\"hold_id\":\"h_");
         json::digits(&mut body, view.purchase);
         json::raw(&mut body, "\",\"expires_at\":");
-        json::shown(&mut body, expires_at);
+        json::instant(&mut body, expires_at);
         body.push(b'}');
     }
     body.push(b'}');

@@ -192,3 +192,30 @@ impl PurchaseState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::Units;
+    use super::*;
+
+    /// A purchase's claims are read from its state alone on the strength of this.
+    #[test]
+    fn units_that_were_sold_or_given_back_are_never_held_again_and_their_end_is_an_end() {
+        for state in PurchaseState::ALL {
+            let ended = state.ends() == Ends::Yes;
+            match state.units() {
+                Units::Held => assert!(!ended, "{state:?} holds units"),
+                Units::None => assert!(ended, "{state:?} has no units"),
+                Units::Sold => {}
+            }
+            for step in Step::ALL {
+                let Some(next) = next_state(Some(state), step) else {
+                    continue;
+                };
+                if next.units() == Units::Held {
+                    assert_eq!(state.units(), Units::Held, "{state:?}, {step:?}");
+                }
+            }
+        }
+    }
+}

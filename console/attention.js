@@ -7,8 +7,7 @@ import { actButton, confirm } from "./session.js";
 import { t } from "./words.js";
 
 const PAYMENTS_MAX = 200;
-/** The newest disputes of the log, of which the open ones are shown. */
-const DISPUTES_MAX = 100;
+const DISPUTES_MAX = 200;
 const LETTERS_MAX = 100;
 
 export async function attention(page) {
@@ -68,12 +67,8 @@ async function reviews(page) {
   ], open), rest(total, open)];
 }
 
-/** The API lists no disputes, so the newest ones in the log are read, and their purchases. */
 async function disputes() {
-  const { events, next } = await get("/admin/audit", { kind: "dispute_opened", order: "desc", limit: DISPUTES_MAX });
-  const ids = [...new Set(events.map((it) => it.purchase_id))];
-  const all = await Promise.all(ids.map((id) => get(`/admin/purchases/${segment(id)}`).catch(() => null)));
-  const open = all.filter((it) => it && it.disputes.some((dispute) => dispute.status === "opened"));
+  const { purchases: open, next } = await get("/admin/disputes", { limit: DISPUTES_MAX });
   return [table(t("open_disputes"), [
     { title: t("purchase"), kind: "wide", cell: (it) => purchaseLink(it.purchase_id) },
     { title: t("user"), cell: (it) => userLink(it.user_id) },

@@ -19,7 +19,7 @@ pub mod state;
 pub mod words;
 
 pub use decide::command;
-pub use query::{footprint, keys, view};
+pub use query::{disputed, footprint, keys, view};
 pub use shared::velocity;
 pub use state::{apply, catalogue, image, profile, segments, shard};
 pub use words::{

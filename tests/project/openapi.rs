@@ -332,6 +332,7 @@ impl Asking {
         self.get("/admin/users/{user_id}/rating", "eve");
         for path in [
             "/admin/payments",
+            "/admin/disputes",
             "/admin/risk/rules",
             "/admin/sandbox/charges",
             "/admin/sinks",

@@ -1,5 +1,6 @@
 //! Webhooks of the payment gateway: who may send them, in which formats, and what each does once.
 
+mod dispute_list;
 mod dispute_order;
 mod disputes;
 mod effects;

@@ -6,6 +6,7 @@
 mod buyer;
 mod catalogue;
 mod declines;
+pub mod disputed;
 pub mod footprint;
 pub mod keys;
 mod open;

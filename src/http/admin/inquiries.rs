@@ -12,14 +12,14 @@ use crate::engine::profile::{Judged, JudgedAs, Profile, RiskMarks};
 use crate::engine::refusal::Refusal;
 use crate::engine::score::Score;
 use crate::engine::settings::AmountLimits;
-use crate::engine::view::{BuyerView, More, OpenView, PostCaptureView, PurchaseView};
+use crate::engine::view::{BuyerView, More, OpenView, Page, PostCaptureView, PurchaseView};
 use crate::http::call::Call;
 use crate::http::call::worker::Worker;
 use crate::http::shop::purchases::PurchaseLookup;
 use crate::http::wire::answer::Answer;
 use crate::http::wire::problem::{FieldError, Reason};
 use crate::http::wire::query::Query;
-use crate::ids::{PurchaseId, Segment, ShardId, UserId};
+use crate::ids::{Lsn, PurchaseId, Segment, ShardId, UserId};
 use crate::journal::{Journal, UserCount};
 use crate::money::Amount;
 use crate::payments::gateway::Reference;
@@ -110,21 +110,11 @@ impl Inquiries {
         let Some(user) = UserId::parse(&call.param) else {
             return call.bad_path_id("user_id");
         };
-        let mut query = Query::of(call.parts.uri.query(), &["after", "limit"]);
-        let after = query.parsed(
-            "after",
-            "must be the value of next from an earlier answer",
-            |text| {
-                let id = PurchaseId::parse_purchase(text)?;
-                (id.shard() == ShardId::of(&user)).then_some(id)
-            },
-        );
-        let limit = query.integer("limit", 1, LIMIT_MAX);
-        let errors = query.into_errors();
-        if !errors.is_empty() {
-            return call.invalid(Refusal::InvalidRequest, &errors);
-        }
-        let limit = usize::try_from(limit.unwrap_or(LIMIT_DEFAULT)).unwrap_or(usize::MAX);
+        let is_theirs = |id: &PurchaseId| id.shard() == ShardId::of(&user);
+        let (after, limit) = match purchases_query(call.parts.uri.query(), is_theirs) {
+            Ok(query) => query,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
         let journal = Arc::clone(&self.worker.journal);
         let read = move || journal.reads().purchases_of(&user, after, limit);
         let Ok(found) = tokio::task::spawn_blocking(read).await else {
@@ -133,6 +123,25 @@ impl Inquiries {
         let Some((page, durable_at)) = found else {
             return call.problem(Reason::UserNotFound);
         };
+        self.page(&call, &page, durable_at).await
+    }
+
+    /// Purchases with an open dispute.
+    pub async fn disputes(&self, call: Call) -> Answer {
+        let (after, limit) = match purchases_query(call.parts.uri.query(), |_| true) {
+            Ok(query) => query,
+            Err(errors) => return call.invalid(Refusal::InvalidRequest, &errors),
+        };
+        // It takes the lock of every shard.
+        let journal = Arc::clone(&self.worker.journal);
+        let read = move || journal.reads().disputed(after, limit);
+        let Ok((page, durable_at)) = tokio::task::spawn_blocking(read).await else {
+            return call.problem(Reason::NotReady);
+        };
+        self.page(&call, &page, durable_at).await
+    }
+
+    async fn page(&self, call: &Call, page: &Page<PurchaseView>, durable_at: Lsn) -> Answer {
         if let Err(reason) = self.worker.durable(Some(durable_at)).await {
             return call.problem(reason);
         }
@@ -307,6 +316,25 @@ fn velocity(counts: &[UserCount]) -> Value {
         })
     });
     counts.collect()
+}
+
+/// Start and size of a page of purchases, which begins behind one that `fits`.
+fn purchases_query(
+    query: Option<&str>,
+    fits: impl Fn(&PurchaseId) -> bool,
+) -> Result<(Option<PurchaseId>, usize), Vec<FieldError>> {
+    let mut query = Query::of(query, &["after", "limit"]);
+    let form = "must be the value of next from an earlier answer";
+    let after = query.parsed("after", form, |text| {
+        PurchaseId::parse_purchase(text).filter(&fits)
+    });
+    let limit = query.integer("limit", 1, LIMIT_MAX);
+    let errors = query.into_errors();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let limit = usize::try_from(limit.unwrap_or(LIMIT_DEFAULT)).unwrap_or(usize::MAX);
+    Ok((after, limit))
 }
 
 /// The position in the list: stuck ones first, then by waiting time.

@@ -255,6 +255,7 @@ routes! { (to, call, body)
     Void:           POST   "/admin/purchases/{purchase_id}/void",   Admin,   Acts(Act::Void),                       Body    => to.voids.void(call, body).await;
     Settle:         POST   "/admin/purchases/{purchase_id}/settle", Admin,   Acts(Act::Settle),                     Body    => to.settlements.settle(call, body).await;
     OpenPayments:   GET    "/admin/payments",                       Admin,   Plain,                                 Nothing => to.inquiries.open_payments(call).await;
+    Disputes:       GET    "/admin/disputes",                       Admin,   Plain,                                 Nothing => to.inquiries.disputes(call).await;
     Reviews:        GET    "/admin/reviews",                        Admin,   Plain,                                 Nothing => to.reviews.list(call).await;
     ApproveReview:  POST   "/admin/reviews/{purchase_id}/approve",  Admin,   Acts(Act::ReviewApproved),             Body    => to.reviews.decide(call, body, Verdict::Approve).await;
     RejectReview:   POST   "/admin/reviews/{purchase_id}/reject",   Admin,   Acts(Act::ReviewRejected),             Body    => to.reviews.decide(call, body, Verdict::Reject).await;

@@ -79,7 +79,7 @@ families! {
     STAGES: Histogram "holdfast_stage_seconds" ["`stage` shard, log_wait, gateway, request"]
         "Duration of each stage of a request; gateway is one call.";
     REQUESTS: Histogram "http_server_request_duration_seconds" as "http.server.request.duration" ["`http_request_method`, `http_route`, `http_response_status_code`"]
-        "Duration of HTTP requests by method, route and status, as OpenTelemetry names it; no route: none took the request.";
+        "Duration of HTTP requests by method, route and status, as OpenTelemetry names it; no route: none took the request, or it was a HEAD.";
     ANSWERS: Counter "holdfast_answers_total" ["`class` 2xx, 3xx, 4xx, 5xx"]
         "HTTP responses by status class.";
     UNAUTHORIZED: Counter "holdfast_unauthorized_total" [""]

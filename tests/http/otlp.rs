@@ -435,7 +435,7 @@ fn the_collector_gets_each_family_of_the_metrics_with_the_same_figures() {
     // Each family that the text shows, by the one table.
     let shown = server.ask(&Request::get("/metrics").key(ADMIN)).text();
     for family in families::ALL {
-        let has_samples = shown.lines().any(|it| it.starts_with(family.name));
+        let has_samples = shown.lines().any(|it| is_sample_of(it, family.name));
         let metric = metrics.get(family.otlp);
         assert_eq!(metric.is_some(), has_samples, "{}", family.name);
         let Some(metric) = metric else { continue };
@@ -486,4 +486,16 @@ fn requests_have_the_conventions_name_and_traced_ones_an_exemplar() {
     assert!(differs < 1e-9, "{bought:?}");
     let lost = &durations(&metrics, None, 404)[0];
     assert_eq!((lost.count, &lost.exemplars[..]), (1, &[][..]));
+}
+
+/// Whether a line of the text is of this family: its name, then nothing, a part of a histogram, labels or a
+/// value.
+fn is_sample_of(line: &str, name: &str) -> bool {
+    let rest = line.strip_prefix(name).unwrap_or("no");
+    let parts = ["_bucket", "_sum", "_count"];
+    let rest = parts
+        .iter()
+        .find_map(|it| rest.strip_prefix(it))
+        .unwrap_or(rest);
+    rest.starts_with(['{', ' '])
 }

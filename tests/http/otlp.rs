@@ -488,14 +488,9 @@ fn requests_have_the_conventions_name_and_traced_ones_an_exemplar() {
     assert_eq!((lost.count, &lost.exemplars[..]), (1, &[][..]));
 }
 
-/// Whether a line of the text is of this family: its name, then nothing, a part of a histogram, labels or a
-/// value.
+/// Whether a line of the text is of this family, or of a part of its histogram.
 fn is_sample_of(line: &str, name: &str) -> bool {
-    let rest = line.strip_prefix(name).unwrap_or("no");
-    let parts = ["_bucket", "_sum", "_count"];
-    let rest = parts
-        .iter()
-        .find_map(|it| rest.strip_prefix(it))
-        .unwrap_or(rest);
-    rest.starts_with(['{', ' '])
+    let own = line.split(['{', ' ']).next().unwrap_or_default();
+    let parts = ["", "_bucket", "_sum", "_count"];
+    parts.iter().any(|it| own.strip_suffix(it) == Some(name))
 }

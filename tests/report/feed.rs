@@ -4,9 +4,11 @@
 use holdfast::ids::Lsn;
 use holdfast::journal::{Cursor, Generation, Journal, JournalOptions};
 use holdfast::report::feed::sink::{
-    Batch, Batching, Begins, Class, Convert, Deliver, Delivered, Fed, Kept, Sink, SinkRecord, Unfit,
+    Batch, Batching, Begins, Class, Convert, Deliver, Delivered, Fed, Kept, PutOff, Sink,
+    SinkRecord, Unfit,
 };
-use holdfast::report::feed::{Backoff, FeedSettings, OnDiskFull, Sinks};
+use holdfast::report::feed::{Backoff, FeedSettings, Mode, OnDiskFull, Sinks};
+use holdfast::time::UnixMs;
 use serde_json::{Value, json};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -361,19 +363,40 @@ impl Deliver for Unanswered {
     }
 }
 
+fn feed_settings(data_dir: &Path, on_disk_full: OnDiskFull) -> FeedSettings {
+    FeedSettings {
+        data_dir: data_dir.to_owned(),
+        backoff: Backoff::new(10, 100),
+        deliver_timeout: Duration::from_mins(1),
+        dead_letters_bytes_max: 1 << 20,
+        on_disk_full,
+        // As if no disk were large enough.
+        give_up_below_bytes: 1 << 50,
+        segment_bytes: 1,
+    }
+}
+
+fn sink_of<D>(name: &'static str, deliver: D, begins: Begins) -> Sink<Nothing, D> {
+    let batching = Batching {
+        events_max: 1,
+        bytes_max: 1,
+        wait_ms: 1,
+    };
+    Sink {
+        name,
+        convert: Nothing,
+        deliver,
+        cursor: Kept::InFile,
+        begins,
+        batching,
+    }
+}
+
 #[test]
 fn a_stop_waits_for_no_look_up_of_a_name() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(JournalOptions::new(dir.path()), &mut |_| {}).unwrap();
-    let settings = FeedSettings {
-        data_dir: dir.path().to_owned(),
-        backoff: Backoff::new(10, 100),
-        deliver_timeout: Duration::from_mins(1),
-        dead_letters_bytes_max: 1 << 20,
-        on_disk_full: OnDiskFull::RefuseSales,
-        give_up_below_bytes: 0,
-        segment_bytes: 1 << 20,
-    };
+    let settings = feed_settings(dir.path(), OnDiskFull::RefuseSales);
     let sinks = Sinks::new(Arc::clone(&journal), settings).unwrap();
     let (asked, is_asked) = mpsc::channel();
     let (answers, answer) = mpsc::channel::<()>();
@@ -381,19 +404,7 @@ fn a_stop_waits_for_no_look_up_of_a_name() {
         asked,
         answer: Arc::new(Mutex::new(answer)),
     };
-    let batching = Batching {
-        events_max: 1,
-        bytes_max: 1,
-        wait_ms: 1,
-    };
-    let sink = Sink {
-        name: "unanswered",
-        convert: Nothing,
-        deliver: unanswered,
-        cursor: Kept::InFile,
-        begins: Begins::AtTheEnd,
-        batching,
-    };
+    let sink = sink_of("unanswered", unanswered, Begins::AtTheEnd);
     sinks.start(sink).unwrap();
     is_asked.recv().unwrap();
     let (stopped, is_stopped) = mpsc::channel();
@@ -404,5 +415,78 @@ fn a_stop_waits_for_no_look_up_of_a_name() {
     let ended = is_stopped.recv_timeout(Duration::from_secs(30));
     drop(answers);
     ended.expect("the sinks stop while the look-up goes on");
+    journal.close();
+}
+
+/// A sink with a delivery that it has put off since the first event.
+struct PuttingOff;
+
+impl Deliver for PuttingOff {
+    type Item = ();
+    type Error = io::Error;
+
+    async fn open(&mut self, _: u64, _: Generation) -> io::Result<Option<Cursor>> {
+        Ok(None)
+    }
+
+    async fn deliver(&mut self, _: Batch<'_, ()>) -> io::Result<Delivered> {
+        Ok(Delivered::default())
+    }
+
+    fn put_off(&mut self) -> PutOff {
+        PutOff {
+            oldest: Some((Lsn(0), UnixMs::new(1))),
+            ..PutOff::default()
+        }
+    }
+
+    async fn newest(&mut self, _: Lsn, _: Lsn) -> io::Result<Option<SinkRecord>> {
+        Ok(None)
+    }
+
+    async fn take_back(&mut self, _: &Cursor, _: &Cursor) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn classify(_: &io::Error) -> Class {
+        Class::Retriable
+    }
+}
+
+#[test]
+fn with_the_disk_nearly_full_a_sink_that_only_put_a_delivery_off_is_not_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(JournalOptions::new(dir.path()), &mut |_| {}).unwrap();
+    let begun = journal.upkeep().snapshot().unwrap();
+    assert!(
+        begun.lsn > Lsn(0),
+        "the log has something that is kept for a sink"
+    );
+    let names = ["putting_off", "behind"].map(str::to_owned).to_vec();
+    let settings = feed_settings(dir.path(), OnDiskFull::GiveUp(names));
+    let sinks = Sinks::new(Arc::clone(&journal), settings).unwrap();
+    let current = sink_of("putting_off", PuttingOff, Begins::AtTheEnd);
+    sinks.start(current).unwrap();
+    until("operators see the delivery that waits", || {
+        (sinks.status()[0].cursor == Lsn(0)).then_some(())
+    });
+    let (asked, _is_asked) = mpsc::channel();
+    let (answers, answer) = mpsc::channel::<()>();
+    let unanswered = Unanswered {
+        asked,
+        answer: Arc::new(Mutex::new(answer)),
+    };
+    let behind = sink_of("behind", unanswered, Begins::AtTheBeginning);
+    sinks.start(behind).unwrap();
+    // The first of the two that keeps a part of the log goes.
+    let given_up = until("one of them is given up", || {
+        let status = sinks.status();
+        let given_up = status.iter().find(|it| it.mode == Mode::GivenUp);
+        given_up.map(|it| it.name)
+    });
+    assert_eq!(given_up, "behind");
+    assert_eq!(sinks.status()[0].mode, Mode::Run);
+    drop(answers);
+    sinks.stop();
     journal.close();
 }

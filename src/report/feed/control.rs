@@ -25,7 +25,10 @@ pub(super) struct Control {
     pub(super) kept: Kept,
     pub(super) wanted: watch::Sender<SinkOrder>,
     pub(super) up: AtomicBool,
+    /// What operators see: it stands before the oldest delivery that was put off.
     pub(super) cursor: AtomicU64,
+    /// From where on the sink needs the log. What was put off does not need it.
+    pub(super) needs_from: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) retries: AtomicU64,
@@ -101,6 +104,7 @@ impl Control {
             wanted: watch::Sender::new(SinkOrder::Mode(mode)),
             up: AtomicBool::new(false),
             cursor: AtomicU64::new(0),
+            needs_from: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -133,8 +137,10 @@ impl Control {
         troubles.lost.clone_from(&state.lost);
     }
 
-    pub(super) fn cursor_at(&self, cursor: Lsn) {
-        self.cursor.store(cursor.0, Ordering::Release);
+    /// Publishes the cursor, and what operators see of it.
+    pub(super) fn cursor_at(&self, cursor: Lsn, shown: Lsn) {
+        self.needs_from.store(cursor.0, Ordering::Release);
+        self.cursor.store(shown.0, Ordering::Release);
     }
 
     pub(super) fn status(&self, durable: Lsn, now: UnixMs, dead_letter_bytes: u64) -> SinkStatus {

@@ -11,6 +11,7 @@ use crate::ids::Lsn;
 use crate::journal::Journal;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
@@ -46,7 +47,8 @@ impl DiskWatch {
             found.map(|it| Arc::clone(&it.control))
         };
         let Some(control) = control else { return false };
-        let cursor = Lsn(control.cursor.load(std::sync::atomic::Ordering::Acquire));
+        // Not the cursor that operators see: what the sink put off keeps none of the log.
+        let cursor = Lsn(control.needs_from.load(Acquire));
         let behind = self.journal.tail().durable_lsn().0.saturating_sub(cursor.0);
         if behind < self.segment_bytes {
             return false;

@@ -103,7 +103,8 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.state.place.clone_from(&self.settings.place);
         // First the cursor: so far it came from the file, which may be ahead of a sink that was
         // emptied.
-        self.control.cursor_at(self.shown(opened.cursor.lsn));
+        let cursor = opened.cursor.lsn;
+        self.control.cursor_at(cursor, self.shown(cursor));
         self.tell_up();
         Ok(opened)
     }

@@ -48,7 +48,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         self.control.oldest_ms.store(oldest_ms, Relaxed);
         self.put_off_from = put_off.oldest.map(|(lsn, _)| lsn);
         let cursor = self.state.cursor().lsn;
-        self.control.cursor_at(self.shown(cursor));
+        self.control.cursor_at(cursor, self.shown(cursor));
         self.put_off_fails = put_off.failure;
         put_off.given_up
     }

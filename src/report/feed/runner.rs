@@ -378,7 +378,7 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
 
     pub(super) fn passed(&mut self, to: Cursor) {
         self.state.at = to.into();
-        self.control.cursor_at(self.shown(to.lsn));
+        self.control.cursor_at(to.lsn, self.shown(to.lsn));
     }
 
     /// Saves the cursor, then releases the log before it.

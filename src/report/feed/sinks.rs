@@ -166,7 +166,8 @@ impl Sinks {
         let name = sink.name;
         let state = self.state_of(name, sink.begins)?;
         let control = Arc::new(Control::new(name, sink.cursor, state.mode));
-        control.cursor_at(state.cursor().lsn);
+        let cursor = state.cursor().lsn;
+        control.cursor_at(cursor, cursor);
         control.tells(&state);
         self.judge_by_file(name, &state)?;
         let (redrives, asked) = mpsc::channel(1);

@@ -76,6 +76,30 @@ fn a_redrive_that_takes_too_long_keeps_what_it_delivered_and_says_where_to_go_on
 }
 
 #[test]
+fn a_redrive_keeps_what_was_accepted_while_the_body_of_the_answer_does_not_end() {
+    let receiver = Receiver::start();
+    let more = "give_up_after_s = 1\nanswer_timeout_ms = 300";
+    let endpoint = endpoint("shop", &receiver.url(), more);
+    let server = setup(&format!("[report]\ndeliver_timeout_ms = 500\n{endpoint}")).start();
+    server.put_product("drop", 100);
+    receiver.answer(|_| HookReply::status(500));
+    buy(&server, "ana", 0);
+    until("it was given up", || {
+        (letters(&server)["total"] == 1).then_some(())
+    });
+    // It is read for longer than both timeouts together.
+    receiver.answer(|_| HookReply::status(200).followed_by(BodyRest::Silence));
+    let body = json!({"sink": "webhooks_shop", "from": 0});
+    let done = post(&server, "/admin/dead-letters/redrive", &body).json();
+    assert_eq!(
+        (&done["status"], &done["delivered"]),
+        (&json!("done"), &json!(1)),
+        "{done}"
+    );
+    assert_eq!(letters(&server)["total"], 0);
+}
+
+#[test]
 fn an_operator_who_resumes_or_pings_has_what_waits_tried_at_once() {
     let receiver = Receiver::start();
     let server = setup(&patient("shop", &receiver.url(), "")).start();

@@ -11,7 +11,24 @@ use super::sink::{Convert, Deliver, Delivered, Placed, Purpose};
 use crate::ids::Lsn;
 use std::collections::HashSet;
 use std::ops::Range;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// A try may end that much later than its own timeouts say: what was delivered is to be kept.
+const TRY_SLACK: Duration = Duration::from_secs(1);
+
+/// The result reaches the client that much later, since what was delivered is struck out first.
+const RESULT_SLACK: Duration = Duration::from_secs(2);
+
+/// After how long a part of a redrive is dropped, and its result with it.
+pub(super) fn longest_part(deliver_timeout: Duration, longest_try: Duration) -> Duration {
+    deliver_timeout + longest_try + TRY_SLACK
+}
+
+/// How long a client waits for a redrive.
+pub(super) fn longest_wait(deliver_timeout: Duration, longest_try: Duration) -> Duration {
+    longest_part(deliver_timeout, longest_try) + RESULT_SLACK
+}
 
 /// What is known of a redrive so far.
 #[derive(Default)]

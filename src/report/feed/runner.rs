@@ -12,6 +12,7 @@ use super::cursor::{Mode, SinkState};
 use super::dead_letters::DeadLetters;
 use super::opening::Returned;
 use super::reader::{self, Gathered};
+use super::redrive::longest_part;
 use super::sink::{
     Batch, Batching, Class, Convert, Deliver, Delivered, Fed, Kept, Placed, Purpose,
 };
@@ -327,7 +328,9 @@ impl<C: Convert, D: Deliver<Item = C::Item>> Runner<C, D> {
         }
         let most = match purpose {
             Purpose::Feed { .. } => self.settings.deliver_timeout,
-            Purpose::Redrive { .. } => self.settings.deliver_timeout + self.deliver.longest_try(),
+            Purpose::Redrive { .. } => {
+                longest_part(self.settings.deliver_timeout, self.deliver.longest_try())
+            }
         };
         let batch = Batch { items, purpose };
         let delivering = tokio::time::timeout(most, self.deliver.deliver(batch));

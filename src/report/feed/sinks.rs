@@ -9,6 +9,7 @@ use super::control::{Control, Redrive, Redriven, SinkOrder, SinkStatus};
 use super::cursor::{self, CursorError, Mode, SinkState, log_id_text};
 use super::dead_letters::{DeadLetters, Letter, LetterError};
 use super::disk_watch::DiskWatch;
+use super::redrive::longest_wait;
 use super::runner::{RunSettings, Runner};
 use super::sink::{Begins, Convert, Deliver, Sink};
 use super::wait::Backoff;
@@ -171,7 +172,7 @@ impl Sinks {
         control.tells(&state);
         self.judge_by_file(name, &state)?;
         let (redrives, asked) = mpsc::channel(1);
-        let redrive_max = self.settings.deliver_timeout + sink.deliver.longest_try();
+        let redrive_max = longest_wait(self.settings.deliver_timeout, sink.deliver.longest_try());
         let runner = Runner {
             journal: Arc::clone(&self.journal),
             control: Arc::clone(&control),

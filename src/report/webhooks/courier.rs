@@ -370,7 +370,7 @@ impl Deliver for Courier {
     }
 
     fn longest_try(&self) -> Duration {
-        self.endpoint.settings().answer_timeout
+        Poster::longest_try(self.endpoint.settings().answer_timeout)
     }
 
     fn wake(&mut self) {

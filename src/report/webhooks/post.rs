@@ -89,6 +89,11 @@ impl Poster {
         }
     }
 
+    /// How long one try takes at most.
+    pub(super) fn longest_try(answer_timeout: Duration) -> Duration {
+        answer_timeout + ANSWER_BODY_MAX
+    }
+
     /// Whether a reload has brought other credentials since.
     pub(super) fn is_outdated(&self, endpoint: &WebhookEndpoint) -> bool {
         !Arc::ptr_eq(&self.credentials, &endpoint.credentials())

@@ -298,11 +298,11 @@ fn a_buyer_whose_events_are_refused_holds_nobody_up_and_loses_none() {
 fn each_delivery_is_tried_for_its_own_time_also_over_a_restart() {
     let receiver = Receiver::start();
     let dir = tempfile::tempdir().unwrap();
-    let start = || {
-        let endpoints = endpoint("shop", &receiver.url(), "give_up_after_s = 2");
+    let start = |waits: fn(&str, &str, &str) -> String| {
+        let endpoints = waits("shop", &receiver.url(), "give_up_after_s = 2");
         setup(&endpoints).data_dir(dir.path()).start()
     };
-    let server = start();
+    let server = start(patient);
     server.put_product("drop", 100);
     receiver.answer(|_| HookReply::status(503));
     for number in 0..2 {
@@ -321,10 +321,10 @@ fn each_delivery_is_tried_for_its_own_time_also_over_a_restart() {
     let tries = AtomicUsize::new(0);
     receiver.answer(move |it| {
         let is_second = it.lsn() > first;
-        let accepts = is_second && tries.fetch_add(1, SeqCst) >= 3;
+        let accepts = is_second && tries.fetch_add(1, SeqCst) >= 1;
         HookReply::status(503).or_if(accepts, 200)
     });
-    let server = start();
+    let server = start(endpoint);
     let second = accepted_of(&receiver, "ana", 1);
     assert!(second[0].lsn() > first);
     let given_up = letters(&server);
@@ -374,4 +374,104 @@ fn a_paused_endpoint_shows_over_a_restart_what_waits_and_why_it_is_paused() {
     server.stop();
     let server = start();
     assert_eq!(sink(&server, "webhooks_shop")["mode"], "run");
+}
+
+fn waiting(dir: &std::path::Path, count: usize) {
+    let file = dir.join("sinks/webhooks_shop.put_off/webhooks_shop.jsonl");
+    until("they wait in the file", || {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        (text.lines().count() == count).then_some(())
+    });
+}
+
+fn resume(server: &Server) {
+    post(server, "/admin/sinks/webhooks_shop/resume", &json!({}));
+}
+
+fn has_retried(server: &Server, count: u64) {
+    until("the tries have failed", || {
+        (sink(server, "webhooks_shop")["retries"] == count).then_some(())
+    });
+}
+
+#[test]
+fn an_outage_that_ends_costs_a_buyer_with_many_deliveries_none_of_them() {
+    let receiver = Receiver::start();
+    let dir = tempfile::tempdir().unwrap();
+    let endpoints = patient("shop", &receiver.url(), "waiting_per_buyer_max = 1");
+    let server = setup(&endpoints).data_dir(dir.path()).start();
+    server.put_product("drop", 100);
+    // 1. A long outage: the first delivery that is accepted wakes all others.
+    receiver.answer(|_| HookReply::status(503));
+    for number in 0..3 {
+        buy(&server, "ana", number);
+    }
+    for user in ["bo", "cyd"] {
+        buy(&server, user, 0);
+    }
+    waiting(dir.path(), 5);
+    has_retried(&server, 3);
+    receiver.answer(|_| HookReply::status(200));
+    buy(&server, "dee", 0);
+    assert!(in_order(&accepted_of(&receiver, "ana", 3)));
+    waiting(dir.path(), 0);
+    // 2. A short one: another buyer's delivery is accepted while hers from before is under way.
+    receiver.answer(|_| HookReply::status(503));
+    for number in 3..6 {
+        buy(&server, "ana", number);
+    }
+    waiting(dir.path(), 3);
+    has_retried(&server, 4);
+    receiver.answer(|it| {
+        if it.user() == "ana" {
+            HookReply::status(503).held()
+        } else {
+            HookReply::status(200)
+        }
+    });
+    resume(&server);
+    until("hers is under way", || {
+        (tries_of(&receiver, "ana") == 6).then_some(())
+    });
+    buy(&server, "dee", 1);
+    accepted_of(&receiver, "dee", 2);
+    receiver.release();
+    has_retried(&server, 5);
+    receiver.answer(|_| HookReply::status(200));
+    buy(&server, "dee", 2);
+    accepted_of(&receiver, "dee", 3);
+    resume(&server);
+    assert!(in_order(&accepted_of(&receiver, "ana", 6)));
+    assert_eq!(letters(&server)["total"], 0);
+}
+
+#[test]
+fn a_delivery_that_makes_room_is_given_up_with_its_own_failure() {
+    let receiver = Receiver::start();
+    let endpoints = patient("shop", &receiver.url(), "waiting_per_buyer_max = 1");
+    let server = setup(&endpoints).start();
+    server.put_product("drop", 100);
+    receiver.answer(|it| {
+        let reply = HookReply::status(200).or_if(it.user() == "ana", 422);
+        reply.or_if(it.user() == "bo", 500)
+    });
+    buy(&server, "ana", 0);
+    has_retried(&server, 1);
+    buy(&server, "cyd", 0);
+    accepted_of(&receiver, "cyd", 1);
+    // Hers is refused again, though the endpoint accepts others; his fails last.
+    let again = |count| {
+        resume(&server);
+        has_retried(&server, count);
+    };
+    again(2);
+    buy(&server, "bo", 0);
+    has_retried(&server, 3);
+    buy(&server, "ana", 1);
+    let letters = until("her first one is given up", || {
+        let letters = letters(&server);
+        (letters["total"] == 1).then_some(letters)
+    });
+    let cause = letters["dead_letters"][0]["cause"].as_str().unwrap();
+    assert!(cause.contains("422") && !cause.contains("500"), "{cause}");
 }

@@ -60,7 +60,7 @@ pub struct Redriven {
     pub delivered: usize,
     /// Rejected again.
     pub refused: usize,
-    /// The first dead letter that was not tried, for want of time.
+    /// The first dead letter for which there was no time.
     pub next: Option<Lsn>,
     /// Why it ended early.
     pub failure: Option<String>,

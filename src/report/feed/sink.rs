@@ -212,7 +212,7 @@ pub struct Delivered {
     pub buried: usize,
     /// Number of items that the sink has put off: [`PutOff`].
     pub put_off: usize,
-    /// Of a redrive: the indices of items that were not tried, for want of time.
+    /// The indices of a redrive's items for which there was no time.
     pub left: Vec<usize>,
 }
 

@@ -4,7 +4,7 @@
 //! Invariants: 1. `deliver` returns once each event of the batch is delivered or durably kept; 2. at
 //! most `waiting_max` are kept: then the sink waits, and the log is kept for it; 3. a delivery is given
 //! up only once it is kept, and `give_up_after` after its first try, or when its buyer has more than
-//! `waiting_per_buyer_max` waiting while the endpoint accepts others'; 4. an event that was taken is not taken
+//! `waiting_per_buyer_max` waiting and the endpoint refuses it alone; 4. an event that was taken is not taken
 //! again, however often the runner hands its batch over.
 //! Deliberately absent: the order of a buyer's events (`lanes`), and requests (`post`).
 
@@ -142,7 +142,7 @@ impl Courier {
             return;
         }
         while self.flights.len() < self.endpoint.settings().parallel_max {
-            let Some(pending) = self.lanes.take_due(now) else {
+            let Some(pending) = self.lanes.take_due(now, self.accepted_at) else {
                 return;
             };
             let entry = &pending.fed.entry;

@@ -1,11 +1,12 @@
 //! Owns what a courier keeps for another try: its file, what leaves it, and who is given up to make room.
 //!
 //! Invariants: an event leaves the file only once it is delivered or among the dead letters; a buyer's
-//! delivery is given up for want of room only while the endpoint accepts others', or while nobody else fails.
+//! delivery is given up to make room only if it failed again after the endpoint had accepted another, or if
+//! nothing more can be kept and no other buyer's deliveries fail.
 //! Deliberately absent: sending (`courier`), and the file itself (`DeadLetters`).
 
 use super::courier::{Courier, CourierError};
-use super::lanes::{Evidence, KeepWhich, NOT_TRIED, PendingDelivery, TakenFrom, ToKeep};
+use super::lanes::{Crowding, KeepRoom, KeepWhich, NOT_TRIED, PendingDelivery, TakenFrom, ToKeep};
 use crate::ids::Lsn;
 use crate::report::feed::files::PUT_OFF;
 use crate::report::feed::sink::GivenUp;
@@ -67,14 +68,19 @@ impl Courier {
         let settings = self.endpoint.settings();
         let most = settings.waiting_per_buyer_max;
         let is_full = self.lanes.has_unkept() && self.lanes.kept() >= settings.waiting_max;
-        let evidence = Evidence {
-            accepted_at: self.accepted_at,
-            is_full,
+        let room = if is_full {
+            KeepRoom::Full
+        } else {
+            KeepRoom::Left
         };
-        for (lsn, waiting) in self.lanes.crowding(most, evidence) {
-            let failure = self.last_failure.clone().unwrap_or_default();
+        for it in self.lanes.crowding(most, room) {
+            let Crowding {
+                lsn,
+                waiting,
+                cause,
+            } = it;
             let cause = format!(
-                "{waiting} deliveries of its buyer wait, and the limit is {most} (waiting_per_buyer_max); the last failure: {failure}"
+                "{waiting} deliveries of its buyer wait, and the limit is {most} (waiting_per_buyer_max); the last failure: {cause}"
             );
             self.give_up(lsn, cause, now);
         }

@@ -19,6 +19,10 @@ type LaneKey = Option<UserId>;
 /// Why a delivery is kept that was not tried yet. A file of kept ones is read by it.
 pub(super) const NOT_TRIED: &str = "waits for its turn";
 
+/// After a restart in an outage some lane fails first, and no other has failed yet. By the time at which it
+/// fails again, every lane that was due has been tried.
+const FAILURES_ALONE: u32 = 2;
+
 /// One delivery that is not done.
 #[derive(Clone, Debug)]
 pub(super) struct PendingDelivery {
@@ -59,8 +63,20 @@ struct BuyerLane {
     backoff: Backoff,
     /// Why its first one failed last.
     cause: Option<String>,
-    /// When its first one failed first, in this process.
+    /// What the tries of its first one showed, in this process.
+    tried: LaneTries,
+}
+
+/// What the tries of one delivery showed.
+#[derive(Copy, Clone, Debug, Default)]
+struct LaneTries {
+    failures: u32,
+    /// When it failed first.
     failed_at: Option<Instant>,
+    /// Between the first failure and the latest try, the endpoint accepted another delivery.
+    is_after_accepted: bool,
+    /// It failed in such a try: the endpoint refuses this delivery, and not all.
+    is_refused: bool,
 }
 
 #[derive(Debug)]
@@ -141,7 +157,7 @@ impl BuyerLanes {
             not_before: now,
             backoff: self.backoff,
             cause: None,
-            failed_at: None,
+            tried: LaneTries::default(),
         };
         self.lanes.insert(key, lane);
     }
@@ -150,12 +166,19 @@ impl BuyerLanes {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// The next delivery that is due, which is under way from now on.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<PendingDelivery> {
+    /// The next delivery that is due, which is under way from now on. The endpoint accepted one last at
+    /// `accepted_at`.
+    pub(super) fn take_due(
+        &mut self,
+        now: Instant,
+        accepted_at: Option<Instant>,
+    ) -> Option<PendingDelivery> {
         let entry = self.due.first_entry().filter(|it| it.key().0 <= now)?;
         let key = entry.remove();
         let lane = self.lane(&key);
         lane.due = None;
+        let times = lane.tried.failed_at.zip(accepted_at);
+        lane.tried.is_after_accepted = times.is_some_and(|(failed, accepted)| accepted > failed);
         let first = lane.queue.front_mut().expect("a lane has a delivery");
         first.tries += 1;
         Some(first.clone())
@@ -169,7 +192,7 @@ impl BuyerLanes {
         let lane = self.lane(&key);
         let failed = lane.cause.take().is_some();
         lane.backoff = backoff;
-        lane.failed_at = None;
+        lane.tried = LaneTries::default();
         // One that is given up was due again.
         let was_due = lane.due.take();
         let done = lane.queue.pop_front().expect("a lane has a delivery");
@@ -200,7 +223,9 @@ impl BuyerLanes {
     ) -> Option<PendingDelivery> {
         let key = self.places.get(&lsn)?.clone();
         let lane = self.lane(&key);
-        lane.failed_at.get_or_insert(now);
+        lane.tried.failures = lane.tried.failures.saturating_add(1);
+        lane.tried.failed_at.get_or_insert(now);
+        lane.tried.is_refused |= lane.tried.is_after_accepted;
         let front = lane.queue.front_mut().expect("a lane has a delivery");
         let is_first_failure = front.tried_since.is_none();
         if is_first_failure {
@@ -220,24 +245,25 @@ impl BuyerLanes {
         first
     }
 
-    /// Of each buyer with more than `most` deliveries the first one, if it failed and is kept, and if that
-    /// is not the endpoint's state: by `evidence` it accepts others.
-    pub(super) fn crowding(&self, most: usize, evidence: Evidence) -> Vec<(Lsn, usize)> {
+    /// Of each buyer with more than `most` deliveries the first one, if it is kept and the endpoint refuses
+    /// it alone: it failed again after the endpoint had accepted another, or, when there is no room for
+    /// others, it failed repeatedly and no other buyer's did.
+    pub(super) fn crowding(&self, most: usize, room: KeepRoom) -> Vec<Crowding> {
         if self.places.len() <= most {
             return Vec::new();
         }
-        let is_alone = evidence.is_full && self.failing == 1;
+        let may_be_alone = room == KeepRoom::Full && self.failing == 1;
         let lanes = self.lanes.values().filter(|lane| {
-            let accepted_since =
-                (lane.failed_at.zip(evidence.accepted_at)).is_some_and(|(failed, at)| at > failed);
-            lane.queue.len() > most
-                && lane.due.is_some()
-                && lane.failed_at.is_some()
-                && (accepted_since || is_alone)
+            let is_alone = may_be_alone && lane.tried.failures >= FAILURES_ALONE;
+            lane.queue.len() > most && lane.due.is_some() && (lane.tried.is_refused || is_alone)
         });
         let first = |lane: &BuyerLane| {
             let first = lane.queue.front().filter(|it| it.is_kept)?;
-            Some((first.fed.entry.lsn, lane.queue.len()))
+            Some(Crowding {
+                lsn: first.fed.entry.lsn,
+                waiting: lane.queue.len(),
+                cause: lane.cause.clone()?,
+            })
         };
         lanes.filter_map(first).collect()
     }
@@ -326,13 +352,21 @@ impl BuyerLanes {
     }
 }
 
-/// What speaks for it that an endpoint accepts other buyers' deliveries.
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Evidence {
-    /// When it accepted one last.
-    pub(super) accepted_at: Option<Instant>,
-    /// No more can be kept: then a buyer who is the only one to fail holds all others up.
-    pub(super) is_full: bool,
+/// A delivery whose buyer has too many waiting.
+pub(super) struct Crowding {
+    pub(super) lsn: Lsn,
+    /// The buyer's deliveries.
+    pub(super) waiting: usize,
+    /// Why it failed last.
+    pub(super) cause: String,
+}
+
+/// Whether more can be kept durably.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum KeepRoom {
+    Left,
+    /// Then a buyer who is the only one to fail holds all others up.
+    Full,
 }
 
 /// Why lanes are woken.

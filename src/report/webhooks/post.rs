@@ -1,7 +1,7 @@
 //! Owns sending one delivery, and what its answer means.
 //!
 //! Invariants: a redirect is a failure and is not followed; only 2xx is success, whatever follows the
-//! status; of an answer's body only a bounded part is read, in a bounded time. Deliberately absent: when to try again.
+//! status; only a bounded part of an answer's body is read, in a bounded time. Deliberately absent: when to try again.
 
 use super::address::JudgingResolver;
 use super::credentials::EndpointCredentials;

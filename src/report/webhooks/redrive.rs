@@ -1,7 +1,7 @@
 //! Owns redriving dead letters to one endpoint.
 //!
-//! Invariants: each is tried once; buyers are served side by side, each one's events in order; of a buyer
-//! whose event fails the later ones are not tried; no try begins after the time is over.
+//! Invariants: each is tried once; buyers are served side by side, each one's events in order; once a
+//! buyer's event fails, the buyer's later ones are not tried; no try begins after the time is over.
 //! Deliberately absent: removing what arrived from the dead letters, which the feed does.
 
 use super::endpoint::WebhookEndpoint;

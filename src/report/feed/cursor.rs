@@ -291,12 +291,17 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Replaces a file of an open directory whole and durably.
 pub fn replace_in(folder: &Directory, name: &str, bytes: &[u8]) -> io::Result<()> {
+    rename_in(folder, name, bytes)?;
+    folder.sync()
+}
+
+/// The same, before the directory is synced: after a crash the file may be the old one.
+pub(super) fn rename_in(folder: &Directory, name: &str, bytes: &[u8]) -> io::Result<()> {
     let aside = format!("{name}.aside");
     let mut file = folder.open_file(&aside, Access::Create)?;
     file.write_all(bytes)?;
     file.sync_data()?;
-    folder.rename(&aside, name)?;
-    folder.sync()
+    folder.rename(&aside, name)
 }
 
 /// Reads a file of at most `bytes_max` of an open directory.

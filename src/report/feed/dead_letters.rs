@@ -8,7 +8,7 @@
 //! again without them once they are the larger part of it.
 //! Deliberately absent: delivering them, which the runner does.
 
-use super::cursor::{read_text, replace_in};
+use super::cursor::{read_text, rename_in};
 use super::sink::Fed;
 use crate::engine::event::Event;
 use crate::files::{bytes_of, read};
@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -193,13 +194,8 @@ impl DeadLetters {
         }
         let numbers: Vec<_> = struck.iter().map(|it| it.0).collect();
         if numbers.len() == file.live.len() && !file.is_damaged {
-            let emptied = self.folder.append_file(&name_of(sink)).and_then(|emptied| {
-                emptied.set_len(0)?;
-                emptied.sync_data()
-            });
-            emptied.map_err(at(&self.path(sink)))?;
-            *file = LetterFile::default();
-            return Ok(());
+            let emptied = empty(&self.folder, &name_of(sink), file, File::sync_data);
+            return emptied.map_err(at(&self.path(sink)));
         }
         let mut line = json!({ "struck": numbers }).to_string().into_bytes();
         line.push(b'\n');
@@ -220,10 +216,11 @@ impl DeadLetters {
             lines.extend_from_slice(line(sink, letter).to_string().as_bytes());
             lines.push(b'\n');
         }
-        replace_in(&self.folder, &name_of(sink), &lines).map_err(at(&self.path(sink)))?;
+        rename_in(&self.folder, &name_of(sink), &lines).map_err(at(&self.path(sink)))?;
+        // Before the sync, which may fail: the file is the new one from now on.
         file.bytes = lines.len() as u64;
         file.struck = 0;
-        Ok(())
+        self.folder.sync().map_err(at(self.folder.path()))
     }
 
     fn append(
@@ -360,7 +357,7 @@ fn parsed(text: &str) -> Option<Letter> {
 }
 
 /// Appends to a file that has `length` valid bytes, and returns the new length. Bytes of an earlier
-/// failed append are cut first.
+/// failed append are cut first; a file with fewer bytes is not the one that was written.
 fn append(
     folder: &Directory,
     name: &str,
@@ -369,12 +366,34 @@ fn append(
     durability: Durability,
 ) -> io::Result<u64> {
     let mut file = folder.append_file(name)?;
+    let found = file.metadata()?.len();
+    if found < length {
+        let what = format!("it has {found} bytes, and {length} were written to it");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
     file.set_len(length)?;
     file.write_all(lines)?;
     if durability == Durability::Synced {
         file.sync_data()?;
     }
     Ok(length + lines.len() as u64)
+}
+
+/// Empties a file of which every letter is struck out.
+fn empty(
+    folder: &Directory,
+    name: &str,
+    file: &mut LetterFile,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let emptied = folder.append_file(name)?;
+    emptied.set_len(0)?;
+    // Before the sync, which may fail: the next line goes to the beginning. The letters stay known until
+    // it is durable that they are gone.
+    (file.bytes, file.struck) = (0, 0);
+    sync(&emptied)?;
+    *file = LetterFile::default();
+    Ok(())
 }
 
 /// Cuts the file after its last line end, and returns what is in it.
@@ -416,4 +435,47 @@ fn name_of(sink: &str) -> String {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> LetterError {
     let path = path.to_owned();
     move |source| LetterError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_became_shorter_is_not_filled_with_zeros() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Directory::open(dir.path()).unwrap();
+        let add = |length| append(&folder, "kept.jsonl", b"{}\n", length, Durability::Synced);
+        assert_eq!(add(0).unwrap(), 3);
+        assert_eq!(add(3).unwrap(), 6);
+        add(9).unwrap_err();
+        assert_eq!(read_text(&folder, "kept.jsonl", 99).unwrap(), "{}\n{}\n");
+        assert_eq!(add(6).unwrap(), 9);
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_has_no_bytes_even_if_the_sync_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Directory::open(dir.path()).unwrap();
+        let bytes = append(&folder, "kept.jsonl", b"{}\n", 0, Durability::Synced).unwrap();
+        let mut file = LetterFile {
+            bytes,
+            live: BTreeSet::from([Lsn(7)]),
+            ..LetterFile::default()
+        };
+        let failing = |_: &File| Err(io::Error::other("the disk"));
+        empty(&folder, "kept.jsonl", &mut file, failing).unwrap_err();
+        assert_eq!((file.bytes, file.live.len()), (0, 1));
+        append(
+            &folder,
+            "kept.jsonl",
+            b"{}\n",
+            file.bytes,
+            Durability::Synced,
+        )
+        .unwrap();
+        assert_eq!(read_text(&folder, "kept.jsonl", 99).unwrap(), "{}\n");
+        empty(&folder, "kept.jsonl", &mut file, File::sync_data).unwrap();
+        assert!(file.live.is_empty());
+    }
 }

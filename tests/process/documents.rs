@@ -20,6 +20,8 @@ curl() {
 systemctl() {
     case "$1" in
     start)
+        # Before the program does: what the one before logged must not be found.
+        : >"$ROOT/log"
         # Not by the function: that would be a process between, and this one's end not its.
         "$HOLDFAST" serve --config "$ROOT/holdfast.toml" >"$ROOT/out" 2>"$ROOT/log" &
         pid=$!
